@@ -1,0 +1,54 @@
+# Everything runs from .venv, which comes from uv.lock. No target needs anything installed by hand.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON := $(BIN)/python
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help demo test check bench faults fmt generate setup clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(BIN)/.ready: uv.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "make: no virtual environment could be made; install python3-venv (apt-get install python3-venv) and run again" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv sync --quiet --frozen --inexact
+	@touch $@
+
+setup: $(BIN)/.ready  ## make the virtual environment
+
+demo: $(BIN)/.ready  ## a whole small campus: devices, broker, agent, ingest, store, page
+	@$(BIN)/plantroom demo
+
+test: $(BIN)/.ready  ## the tests; Debian packages that only tests need are installed when root or sudo allows
+	@bash tests/install_peers.sh || true
+	@$(BIN)/pytest -n auto --dist worksteal
+
+check: $(BIN)/.ready  ## ruff, mypy --strict, import rules, profile lint, generated files fresh
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/plantroom profile lint
+	@$(BIN)/python -m device_profiles.catalogue --check
+	@$(BIN)/python -m gateway.contract.generate --check
+
+generate: $(BIN)/.ready  ## write CATALOGUE.md, the JSON Schemas and the AsyncAPI document anew
+	@$(BIN)/python -m device_profiles.catalogue
+	@$(BIN)/python -m gateway.contract.generate
+
+fmt: $(BIN)/.ready  ## format and sort imports
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+bench: $(BIN)/.ready  ## measure; prints ratios with the machine's name
+	@$(BIN)/plantroom bench all
+
+faults: $(BIN)/.ready  ## the fault tests at every system call (slow)
+	@PLANTROOM_FAULTS=all $(BIN)/pytest -n auto --dist worksteal tests/faults
+
+clean:  ## remove the virtual environment and what the tools left
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,40 @@
+"""The `plantroom` command: one table of subcommands, each loaded only when it is called.
+
+A row is (import string of a Typer app or a function, one line of help). `plantroom --help` imports none of them. Each package
+brings its own Typer app; nothing is registered by importing it.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("edge_agent.cli.demo:command", "Run a whole small campus on this machine and look at it."),
+    "run": ("edge_agent.cli.run:command", "Run the agent of a site."),
+    "gateway": ("gateway.cli:gateway", "Run the central service: ingest, store, HTTP API and page."),
+    "check": ("edge_agent.cli.check:command", "Check a configuration and compute the load of each line."),
+    "read": ("edge_agent.cli.read:command", "Read a device once, with a profile or raw registers."),
+    "watch": ("edge_agent.cli.watch:command", "Read a device again and again and show what changes."),
+    "scan": ("edge_agent.cli.scan:app", "Find devices on a link."),
+    "status": ("edge_agent.cli.status:command", "Show what the running agent does."),
+    "spool": ("edge_agent.cli.spool:app", "Look into the spool."),
+    "reload": ("edge_agent.cli.reload:command", "Make the running agent take up its changed configuration."),
+    "profile": ("edge_agent.cli.profile:app", "List, show, check and begin device profiles."),
+    "schema": ("edge_agent.cli.schema:command", "Print the JSON Schema of a file that people write."),
+    "deadletter": ("gateway.cli:deadletter", "List, show and replay messages that the store refused."),
+    "sim": ("firmware_sim.cli:app", "Run simulated devices."),
+    "bench": ("edge_agent.cli.bench:command", "Measure, and print ratios."),
+}
+
+
+def _load(reference: str) -> object:
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the `plantroom` command. Exit codes: 0 ok, 1 found a problem, 2 usage."""
+    from edge_agent.cli.shell import run
+
+    sys.exit(run(COMMANDS, _load, sys.argv[1:] if argv is None else argv))

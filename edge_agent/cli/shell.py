@@ -1,0 +1,87 @@
+"""Turns the table of subcommands into a command line; the only place where errors become exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from device_profiles.errors import PlantroomError
+
+OK, PROBLEM, USAGE = 0, 1, 2
+
+
+def run(commands: Mapping[str, tuple[str, str]], load: Callable[[str], object], argv: list[str]) -> int:
+    """Runs one subcommand and returns its exit code: 0 ok, 1 found a problem, 2 usage."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview(commands))
+        return OK if argv else USAGE
+    if argv[0] in ("-V", "--version", "version"):
+        print(f"plantroom {_version()}")
+        return OK
+    name, rest = argv[0], argv[1:]
+    if name not in commands:
+        close = difflib.get_close_matches(name, commands, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "see plantroom --help"
+        print(f"plantroom: unknown command {name!r}; {hint}", file=sys.stderr)
+        return USAGE
+    return _call(load(commands[name][0]), name, rest)
+
+
+def _call(target: object, name: str, argv: list[str]) -> int:
+    import click
+    import typer
+
+    if not isinstance(target, typer.Typer):
+        app = typer.Typer(
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+        app.command(name)(target)  # type: ignore[type-var]
+        target = app
+    command = typer.main.get_command(target)
+    try:
+        code = command.main(args=argv, prog_name=f"plantroom {name}", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.UsageError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except PlantroomError as error:
+        print(f"plantroom {name}: {error}", file=sys.stderr)
+        return PROBLEM
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PROBLEM
+    return code if isinstance(code, int) else OK
+
+
+def _overview(commands: Mapping[str, tuple[str, str]]) -> str:
+    width = max(map(len, commands))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in commands.items()]
+    return "\n".join(
+        [
+            "Usage: plantroom COMMAND [OPTIONS]",
+            "",
+            "Connects the hardware of buildings: polls it, publishes over MQTT, stores without loss.",
+            "",
+            *lines,
+            "",
+            "plantroom COMMAND --help tells more. Exit codes: 0 ok, 1 found a problem, 2 wrong usage.",
+        ]
+    )
+
+
+def _version() -> str:
+    try:
+        return version("plantroom")
+    except PackageNotFoundError:
+        return "unknown"

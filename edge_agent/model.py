@@ -1,0 +1,79 @@
+"""What the agent works with once its configuration has been read and its profiles are resolved. Never changes after that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from device_profiles.schema import Point, Profile
+from drivers.base import Limits, LinkConfig
+from gateway.mqtt import MqttSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something addressable on a link, with its profile resolved for it.
+
+    `points` are final: options and instances applied, `quantity`, `unit`, `counter`, `poll`, `heartbeat`, `min`, `max` and
+    `deadband` filled from device, profile and vocabulary in this order; internal points (scale factors) included.
+    `link` "" and protocol `virtual` for a device that is computed from others.
+    """
+
+    id: str
+    name: str
+    link: str
+    unit: int | str
+    protocol: str
+    profile: Profile
+    points: tuple[Point, ...]
+    cls: str
+    system: str
+    space: str | None = None
+    parent: str | None = None
+    asset: str | None = None
+    serial: str | None = None
+    codes: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, float] = field(default_factory=dict)
+    """Ratios given in the configuration; those that live in a register are read and kept by the normaliser."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    ext: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = Limits()
+    disabled: str | None = None
+    """Why nobody polls it now; None = polled."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """Bounds of the spool."""
+
+    path: Path
+    max_bytes: int = 2 * 1024**3
+    floor_free_bytes: int = 256 * 1024**2
+    """Disk space that must stay free."""
+    commit_ms: int = 1000
+    ballast_bytes: int = 16 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One agent."""
+
+    agent: str
+    site: str
+    tz: str
+    name: str
+    building: str | None
+    calendar: Mapping[str, tuple[str, ...]]
+    data_dir: Path
+    socket: Path
+    spool: SpoolSettings
+    mqtt: MqttSettings
+    links: tuple[LinkConfig, ...]
+    devices: tuple[Device, ...]
+    snapshot_s: float = 300
+    metrics_port: int | None = None
+    delivery: str = "ingest"
+    """`ingest`: a message leaves the spool when ingest says it is stored. `broker`: on PUBACK (weaker)."""
+    log_level: str = "info"

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs the Debian and npm packages that only tests need, when root or sudo allows. Says what it cannot do; never fails a run:
+# the tests that need an absent part skip and name it.
+set -u
+packages=(mosquitto mosquitto-clients influxdb victoria-metrics mbpoll socat tshark chromium strace openssl nodejs npm)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
+  as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+  if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then
+    echo "installing for the tests: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    "${as_root[@]}" apt-get update -qq >/dev/null 2>&1
+    for package in "${missing[@]}"; do
+      # A package may come by another name or another hand (node from a vendor's archive), so each is tried by itself.
+      case $package in nodejs) command -v node >/dev/null && continue ;; npm) command -v npm >/dev/null && continue ;; esac
+      # policy-rc.d: the tests start their own servers on free ports; no service of the machine is to be started.
+      "${as_root[@]}" env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 \
+        || echo "not installed: $package (its tests will skip)"
+    done
+  else
+    echo "not installed, because neither root nor sudo is to be had: ${missing[*]} (their tests will skip)"
+  fi
+fi
+peers="$(dirname "$0")/peers/node"
+if command -v npm >/dev/null && [ -f "$peers/package.json" ] && [ ! -d "$peers/node_modules" ]; then
+  (cd "$peers" && npm ci --silent --no-audit --no-fund >/dev/null 2>&1) || echo "not installed: npm test peers (their tests will skip)"
+fi
+exit 0
