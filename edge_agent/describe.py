@@ -1,0 +1,86 @@
+"""The retained documents of an agent: what it, its site and its devices are (CONTRACT.md sections 1, 2 and 5). Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from device_profiles.schema import Modbus, Point
+from edge_agent.model import Config, Device
+from gateway.contract import messages
+from gateway.contract.topics import CONTRACT
+
+OPERATIONS: Mapping[str, dict[str, Any]] = {}
+"""Operations this agent carries out, with the JSON Schema of their arguments. None yet: every command is `unsupported`."""
+
+
+def meta(device: Device, link_place: str) -> messages.Meta:
+    """A device's class and points. `rev` is a hash of all the rest, so the same device always has the same revision."""
+    document = messages.Meta(
+        rev="",
+        name=device.name,
+        cls=device.cls,
+        system=device.system,
+        space=device.space,
+        parent=device.parent,
+        profile=f"{device.profile.profile}@{device.profile.version}",
+        proto=device.protocol,
+        addr=f"{device.link}:{device.unit}" if device.link else "virtual",
+        serial=device.serial,
+        asset=device.asset,
+        codes=dict(device.codes),
+        params=dict(device.params),
+        ext=dict(device.ext) | ({"place": link_place} if link_place else {}),
+        points={point.id: _point_meta(point) for point in device.points if not point.internal},
+    )
+    document.rev = hashlib.sha256(messages.encode(document)).hexdigest()[:8]
+    return document
+
+
+def _point_meta(point: Point) -> messages.PointMeta:
+    kind = "text" if point.type == "str" else "enum" if point.labels else "bool" if point.type == "bool" else "num"
+    return messages.PointMeta(
+        type=kind,  # type: ignore[arg-type]
+        q=point.quantity,
+        unit=point.unit,
+        ref=_reference(point),
+        poll_s=None if point.align else point.poll,
+        hb_s=None if point.align else point.heartbeat,
+        align_s=point.align,
+        deadband=point.deadband,
+        min=point.min,
+        max=point.max,
+        res=float(point.scale) if point.scale is not None else None,
+        labels={str(ordinal): text for ordinal, text in point.labels.items()} if point.labels else None,
+        w=True if "w" in point.access else None,
+    )
+
+
+def _reference(point: Point) -> str | None:
+    """Where the point stands on the device, in its protocol's way of writing it."""
+    address = point.address
+    if isinstance(address, Modbus):
+        if address.model is not None:
+            return f"model {address.model} +{address.offset}"
+        return None if address.reg is None else f"{address.table}:0x{address.reg:04x}"
+    return None
+
+
+def site(config: Config) -> bytes:
+    """What "a day" means here."""
+    calendar = {name: list(days) for name, days in config.calendar.items()}
+    return messages.encode(messages.Site(tz=config.tz, name=config.name, building=config.building, calendar=calendar))
+
+
+def caps(config: Config) -> bytes:
+    """What the agent can do."""
+    drivers = sorted({device.protocol for device in config.devices})
+    return messages.encode(messages.Caps(contract=[CONTRACT], drivers=drivers, ops=dict(OPERATIONS)))
+
+
+def reported(*, revision: int, state: str, t_ms: int, errors: list[dict[str, Any]] | None = None) -> bytes:
+    """The configuration that is in force."""
+    return messages.encode(
+        messages.ConfigReported(seen=revision, applied=revision, st=state, t=t_ms, errors=errors or [])  # type: ignore[arg-type]
+    )
