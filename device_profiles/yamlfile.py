@@ -1,15 +1,16 @@
-"""YAML that people write, read with the line of each value.
+"""YAML as people write it, read so that every finding can name its line: profiles, agent.yaml, gateway.yaml.
 
-Plain data only: no anchors, no aliases, no tags, no duplicate keys, no multiple documents. Scalars follow the YAML 1.2 core
-schema, so that `off`, `12:30` and `010` stay what was written. Any text gives a Document or a ConfigError, in bounded time
-and memory.
+Owns reading: text to plain dicts, lists and scalars, with the line of every value within reach. Knows nothing of what a file
+means. What only serves to trick or to hide is refused: tags, anchors and aliases, a key written twice, control characters, a
+second document. Size and depth are bounded and time is linear in the size. Scalars follow the YAML 1.2 core schema, because
+1.1 reads `off` as false, `12:30` as 750 and `0012` as 10: those stay text here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,21 @@ import yaml
 
 from .errors import ConfigError
 
-Path_ = tuple[str | int, ...]
-"""The way to a value: `("points", 4, "unit")`."""
+KeyPath = tuple[str | int, ...]
+"""The way to a value: `("devices", 3, "unit")`."""
+Path_ = KeyPath
 
-MAX_BYTES = 1024 * 1024
-MAX_DEPTH = 40
+MAX_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 32
+MAX_FINDINGS = 100
 
-_STR, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))
-_INT = re.compile(r"[-+]?[0-9]{1,40}|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,22}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
-_WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "Null": None, "~": None, "": None}
-
-
-class _Loader(yaml.CSafeLoader):
-    """Composes nodes with their marks; what a plain scalar means is decided here and not by YAML 1.1."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}
+_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
+    word: value for value, words in ((True, "true True TRUE"), (False, "false False FALSE")) for word in words.split()
+}
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})|0x[0-9a-fA-F]{1,16}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]{1,2})?|[-+]?[0-9]+[eE][-+]?[0-9]{1,2}")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+"""Characters that move a terminal's cursor, colour it, or turn its text around (C0, C1, bidirectional overrides)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,143 +46,243 @@ class Mark:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says, and where it says it. `data` is a mapping."""
+    """What a file says, and where it says it. `data` is a mapping; `file` is what findings call the file."""
 
-    data: dict[str, Any]
-    file: str
-    marks: dict[Path_, Mark] = field(default_factory=dict)
+    __slots__ = ("_lines", "_text", "data", "file")
 
-    def mark(self, path: Iterable[str | int]) -> Mark:
-        """Where the value of this path is written, or the nearest that encloses it."""
+    def __init__(self, data: dict[Any, Any], file: str, text: str) -> None:
+        self.data = data
+        self.file = file
+        self._text = text
+        self._lines: _Lines | None = None
+
+    def mark(self, path: Iterable[str | int] = ()) -> Mark:
+        """Where the value of this path is written, or the nearest that encloses it.
+
+        The lines are found by reading the text again, the first time somebody asks: a good file never pays for them.
+        """
+        if self._lines is None:
+            self._lines = _Builder(self.file, ConfigError, keep_lines=True).build(self._text)[1]
+        lines = self._lines
+        for step in path:
+            inner = lines.inner.get(step)
+            if inner is None:
+                break
+            lines = inner
+        return Mark(self.file, lines.line)
+
+    def where(self, path: Iterable[str | int] = ()) -> str:
+        """`agent.yaml:12 devices[3].unit`."""
         way = tuple(path)
-        while way and way not in self.marks:
-            way = way[:-1]
-        return self.marks.get(way, Mark(self.file, 1))
+        return f"{self.mark(way)} {path_text(way)}" if way else str(self.mark())
 
 
 def path_text(path: Iterable[str | int]) -> str:
-    """`points[4].unit`."""
+    """`devices[3].unit` for `("devices", 3, "unit")`; keys that would not read well are quoted and cut."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if step.isprintable() and len(step) < 60 else ascii(step[:60]))
     return text
 
 
-def read_yaml(path: Path, *, shown: str | None = None) -> Document:
-    """The document in a file. `shown` is the file's name in messages. Raises ConfigError."""
+def read_yaml(path: Path, *, shown: str | None = None, error: type[ConfigError] = ConfigError) -> Document:
+    """The document in a file. `shown` is the file's name in findings. Raises `error`, see `parse_yaml`."""
     name = shown or str(path)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"cannot be read: {reason}", where=name, next_step="check the path and its permissions"
-        ) from error
+    except FileNotFoundError as cause:
+        raise error("there is no such file", where=name, next_step="check the path") from cause
+    except OSError as cause:
+        raise error(
+            f"it cannot be read ({cause.strerror})", where=name, next_step="check its permissions and owner"
+        ) from cause
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"is larger than {MAX_BYTES} bytes", where=name, next_step="give a file that a person wrote")
+        raise error(f"it is larger than {MAX_BYTES >> 20} MiB", where=name, next_step="split it into several files")
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(
-            f"byte 0x{content[error.start]:02x} is not UTF-8",
-            where=f"{name}:{line}",
-            next_step="save the file as UTF-8",
-        ) from error
-    return parse_yaml(text, name)
+    except UnicodeDecodeError as cause:
+        line = content.count(b"\n", 0, cause.start) + 1
+        raise error(
+            f"byte {content[cause.start]:#04x} is not UTF-8", where=f"{name}:{line}", next_step="save the file as UTF-8"
+        ) from cause
+    return parse_yaml(text, name, error=error)
 
 
-def parse_yaml(text: str, name: str) -> Document:
-    """The document in a text. Raises ConfigError with file and line."""
-    if len(text) > MAX_BYTES:
-        raise ConfigError(f"is larger than {MAX_BYTES} bytes", where=name, next_step="give a file that a person wrote")
+def parse_yaml(text: str, name: str, *, error: type[ConfigError] = ConfigError) -> Document:
+    """The document in a text; an empty one is an empty mapping.
+
+    Raises `error` whose `problems` are all findings (at most 100), each with file, line and next step.
+    """
+    builder = _Builder(name, error)
     try:
-        _check_depth(text)
-        root = yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = " ".join(part for part in (error.problem, error.context) if part) or "is not YAML"
-        raise ConfigError(
-            what, where=f"{name}:{mark.line + 1 if mark else 1}", next_step="correct the YAML at this line"
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(
-            " ".join(str(error).split()), where=name, next_step="remove what is no printable text"
-        ) from error
-    builder = _Builder(name)
-    data = {} if root is None else builder.build(root, ())
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"is a {type(data).__name__}, not a mapping", where=f"{name}:1", next_step="begin with `key: value`"
-        )
-    return Document(data, name, builder.marks)
+        data, lines = builder.build(text)
+    except yaml.YAMLError as cause:
+        found = [*builder.findings, _syntax_error(cause, text, name, error)]
+        raise error(f"{name} is no YAML", problems=found) from cause
+    if not builder.findings and not isinstance(data, dict | None):
+        builder.find(lines.line, f"this is a {type(data).__name__}, not a mapping", "begin with `key: value`")
+    if builder.findings:
+        raise error(f"{len(builder.findings)} problems in {name}", problems=builder.findings)
+    return Document(data or {}, name, text)
 
 
-def _check_depth(text: str) -> None:
-    """Refuses deep nesting from the flat stream of events, before anything recurses."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise yaml.MarkedYAMLError(problem=f"is nested deeper than {MAX_DEPTH}", problem_mark=event.start_mark)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem=f"alias *{event.anchor}: anchors and aliases are not used here", problem_mark=event.start_mark
-            )
+def _syntax_error(cause: yaml.YAMLError, text: str, name: str, error: type[ConfigError]) -> ConfigError:
+    mark = getattr(cause, "problem_mark", None)
+    what = getattr(cause, "problem", None) or getattr(cause, "reason", None) or "this is no YAML"
+    position = getattr(cause, "position", None)
+    if mark is None and isinstance(position, int):
+        line_no = text.count("\n", 0, position) + 1
+        return error(str(what), where=f"{name}:{line_no}", next_step="remove what is no printable text")
+    line_no = (mark.line if mark is not None else 0) + 1
+    lines = text.splitlines()
+    line = lines[line_no - 1] if line_no <= len(lines) else ""
+    if line.lstrip(" ").startswith("\t") or "tab" in what:
+        return error("a tab indents this line", where=f"{name}:{line_no}", next_step="indent with spaces")
+    # Where libyaml gives up may lie far behind what is wrong: the context mark is where the open thing began.
+    context = getattr(cause, "context_mark", None)
+    if context is not None and context.line + 1 != line_no:
+        what += f", in what begins on line {context.line + 1}"
+    return error(what, where=f"{name}:{line_no}", next_step="check indentation, colons and quotes of this line")
+
+
+class _Lines:
+    """The line of a value and of what is in it."""
+
+    __slots__ = ("inner", "line")
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+        self.inner: dict[str | int, _Lines] = {}
+
+
+_NO_KEY = object()
+_SKIP = object()
+"""The key slot of a value whose key was refused: the value is read and thrown away."""
+
+
+class _Frame:
+    """A mapping or sequence that is still open."""
+
+    __slots__ = ("container", "key", "lines")
+
+    def __init__(self, container: dict[Any, Any] | list[Any], lines: _Lines) -> None:
+        self.container = container
+        self.lines = lines
+        self.key: Any = _NO_KEY
 
 
 class _Builder:
-    """Makes plain data of a node tree and notes where each value stands."""
+    """Builds the data from libyaml's events: no recursion, no construction of classes, one pass."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.marks: dict[Path_, Mark] = {}
+    def __init__(self, name: str, error: type[ConfigError], *, keep_lines: bool = False) -> None:
+        self.findings: list[ConfigError] = []
+        self._name = name
+        self._error = error
+        self._keep_lines = keep_lines
+        self._stack: list[_Frame] = []
+        self._root: Any = None
+        self._root_lines = _Lines(1)
 
-    def build(self, node: yaml.Node, path: Path_) -> Any:
-        self.marks.setdefault(path, Mark(self.name, node.start_mark.line + 1))
-        if isinstance(node, yaml.ScalarNode) and node.tag == _STR:
-            return _scalar(node.value) if not node.style else node.value
-        if isinstance(node, yaml.SequenceNode) and node.tag == _SEQ:
-            return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
-            return self._mapping(node, path)
-        raise self._problem(node, path, f"tag {node.tag!r} is not allowed", "write plain values without tags")
+    def build(self, text: str) -> tuple[Any, _Lines]:
+        """(data, lines); what is wrong goes to `findings`. Raises yaml.YAMLError."""
+        documents = 0
+        for event in _events(text):
+            kind, line = type(event), event.start_mark.line + 1
+            if kind is yaml.ScalarEvent:
+                self._check(event, line)
+                self._scalar(event, line)
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                self._check(event, line)
+                if len(self._stack) >= MAX_DEPTH:
+                    self.find(line, f"nested deeper than {MAX_DEPTH} levels", "write it flatter")
+                    break
+                container: dict[Any, Any] | list[Any] = {} if kind is yaml.MappingStartEvent else []
+                self._stack.append(_Frame(container, self._add(container, line)))
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                self._stack.pop()
+            elif kind is yaml.AliasEvent:
+                self.find(line, "an alias (*) is not allowed", "write the value out where it is used")
+                self._add(None, line)
+            elif kind is yaml.DocumentStartEvent:
+                documents += 1
+                if documents > 1:
+                    self.find(line, "a second document begins here", "keep one document a file; remove the ---")
+                    break
+            if len(self.findings) >= MAX_FINDINGS:
+                break
+        return self._root, self._root_lines
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.build(key_node, (*path, "?"))
-            del self.marks[*path, "?"]
-            if not isinstance(key, Hashable) or key is None:
-                raise self._problem(key_node, path, "a key must be one word or number", "write `key: value`")
-            if key in result:
-                first = self.marks[*path, key].line
-                raise self._problem(
-                    key_node, path, f"key {key!r} is here twice, first at line {first}", "remove one of the two"
-                )
-            self.marks[*path, key] = Mark(self.name, key_node.start_mark.line + 1)
-            result[key] = self.build(value_node, (*path, key))
-        return result
+    def find(self, line: int, what: str, next_step: str) -> None:
+        self.findings.append(self._error(what, where=f"{self._name}:{line}", next_step=next_step))
 
-    def _problem(self, node: yaml.Node, path: Path_, what: str, next_step: str) -> ConfigError:
-        where = f"{self.name}:{node.start_mark.line + 1}"
-        return ConfigError(what, where=f"{where} {path_text(path)}" if path else where, next_step=next_step)
+    def _check(self, event: Any, line: int) -> None:
+        if event.anchor is not None:
+            self.find(line, "an anchor (&) is not allowed", "write the value out where it is used")
+        if event.tag is not None and event.tag != "!":
+            self.find(line, f"the tag {event.tag[:80]!a} is not allowed", "write plain values without tags")
+
+    def _scalar(self, event: Any, line: int) -> None:
+        text: str = event.value
+        if not text.isprintable() and (found := _CONTROL.search(text)):
+            self.find(line, f"the control character {found.group()!a} is in {text[:60]!a}", "remove it")
+        value = _resolve(text) if event.implicit[0] and not event.style else text
+        frame = self._stack[-1] if self._stack else None
+        if frame is None or frame.key is not _NO_KEY or type(frame.container) is list:
+            self._add(value, line)
+            return
+        key = value if type(value) is int else text
+        if key in frame.container:
+            self.find(line, f"the key {key!a} is written twice", "keep one of the two")
+            frame.key = _SKIP
+            return
+        frame.key = key
+        if self._keep_lines:
+            frame.lines.inner[key] = _Lines(line)
+
+    def _add(self, value: Any, line: int) -> _Lines:
+        """Puts a finished or just opened value where it belongs; returns the line record it goes by."""
+        if not self._stack:
+            self._root = value
+            self._root_lines.line = line
+            return self._root_lines
+        frame = self._stack[-1]
+        if isinstance(frame.container, list):
+            frame.container.append(value)
+            if not self._keep_lines:
+                return self._root_lines
+            lines = frame.lines.inner[len(frame.container) - 1] = _Lines(line)
+            return lines
+        key, frame.key = frame.key, _NO_KEY
+        if key is _NO_KEY:  # a mapping or a list stands where a key belongs
+            self.find(line, "a key is no plain text", "use one word as the key")
+            frame.key = _SKIP
+        if key is _NO_KEY or key is _SKIP:
+            return _Lines(line)
+        frame.container[key] = value
+        return frame.lines.inner[key] if self._keep_lines else self._root_lines
 
 
-def _scalar(text: str) -> Any:
-    if text in _WORDS:
-        return _WORDS[text]
+def _events(text: str) -> Iterator[Any]:
+    loader = yaml.CSafeLoader(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()
+    finally:
+        loader.dispose()
+
+
+def _resolve(text: str) -> Any:
+    """A plain scalar by the YAML 1.2 core schema; what is no null, boolean or finite number of sensible length is text."""
+    first = text[:1]
+    if not first or first in "~nNtTfF":
+        return _WORDS.get(text, text)
+    if first not in "-+.0123456789":
+        return text
     if _INT.fullmatch(text):
-        digits = text.lstrip("+-")
-        if len(digits) > 1 and digits[0] == "0" and digits.isdigit():
-            return text  # 010 is neither 8 nor 10 to everybody: it stays text
         return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    return text
+    return float(text) if _FLOAT.fullmatch(text) else text
