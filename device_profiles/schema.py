@@ -1,15 +1,17 @@
-"""What a device profile may say: the pydantic models behind the YAML files.
+"""What a device profile may say: the pydantic models behind the YAML files, and what must agree inside one of them.
 
-Address, type and word order are the driver's business; quantity, unit, scale and limits are the normaliser's: the two never
-mix. What the vocabulary knows of a point (its unit, type and class) is not repeated in a profile.
+Shape only: that a name is known to the vocabulary or that a target exists is checked by `rules`. Address, type and word order
+are the driver's business; quantity, unit, scale and limits are the normaliser's: the two never mix. What the vocabulary knows
+of a point (its unit, type and class) is not repeated in a profile.
 """
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 IdText = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 PointId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -25,6 +27,12 @@ TYPE_REGISTERS: dict[str, int] = {
     "u64": 4, "s64": 4, "f64": 4, "bcd64": 4,
 }  # fmt: skip
 """Registers a value of each type takes (`str` takes `length`)."""
+
+WHOLE_TYPES = frozenset(TYPE_REGISTERS) - {"f32", "f64", "bool"}
+"""Types whose raw value is a whole number."""
+
+_BITS = re.compile(r"([0-9]{1,2})\.\.([0-9]{1,2})")
+_SHORT = ("table", "reg", "model", "at")
 
 
 class Strict(BaseModel):
@@ -54,7 +62,16 @@ class Modbus(Strict):
     table: Table = "holding"
     reg: int | None = Field(default=None, ge=0, le=65535)
     model: int | tuple[int, ...] | None = None
-    offset: int | None = Field(default=None, ge=0)
+    """A SunSpec model, or several that keep the point at the same offset (101, 102, 103)."""
+    offset: int | None = Field(default=None, ge=0, le=65535)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.model is None) != (self.offset is None):
+            raise ValueError("a SunSpec address needs both model and at")
+        if self.model is not None and self.reg is not None:
+            raise ValueError("an address has either reg, or model and at")
+        return self
 
 
 class Virtual(Strict):
@@ -64,6 +81,21 @@ class Virtual(Strict):
     minus: tuple[str, ...] = ()
 
 
+def _address_kind(value: Any) -> str:
+    """Tells the protocols' addresses apart by their keys; what is neither stays a mapping for its own driver to read."""
+    if isinstance(value, Modbus) or (isinstance(value, dict) and value.keys() & {"table", "reg", "model"}):
+        return "Modbus"
+    if isinstance(value, Virtual) or (isinstance(value, dict) and value.keys() & {"plus", "minus"}):
+        return "Virtual"
+    return "Other"
+
+
+AnyAddress = Annotated[
+    Annotated[Modbus, Tag("Modbus")] | Annotated[Virtual, Tag("Virtual")] | Annotated[dict[str, Any], Tag("Other")],
+    Discriminator(_address_kind),
+]
+
+
 class Invalid(Strict):
     """A raw value, or a range of raw values, that the device sends for "no value"."""
 
@@ -71,9 +103,26 @@ class Invalid(Strict):
     low: int | float | None = None
     high: int | float | None = None
 
+    @model_validator(mode="after")
+    def _value_or_range(self) -> Self:
+        is_range = self.low is not None and self.high is not None
+        if (self.value is not None) == is_range or (self.low is None) != (self.high is None):
+            raise ValueError("give either value, or low and high")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
+
 
 class Point(Strict):
-    """One value of a device."""
+    """One value of a device.
+
+    In a file `reg: 0x34` (with `table`), or `model: 103` with `at: 14`, stands for the address. The value in `unit` is
+    `raw * scale * 10**scale_from * ratios + offset`; `parts` adds up its registers, each with its own scale.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema["properties"].update(_SHORT_SCHEMA),
+    )
 
     id: PointId
     label: str = ""
@@ -81,7 +130,7 @@ class Point(Strict):
     quantity: str | None = None
     unit: str | None = None
     """The unit that scale and offset lead to; converted to the vocabulary's unit. None = already the vocabulary's."""
-    address: Modbus | Virtual | dict[str, Any] = Field(default_factory=dict)
+    address: AnyAddress = Field(default_factory=dict)
     type: PointType = "u16"
     word_order: WordOrder | None = None
     length: int | None = Field(default=None, ge=1, le=125)
@@ -113,6 +162,55 @@ class Point(Strict):
     internal: bool = False
     """Read for the sake of other points (scale factors, ratios); never published."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _short_address(cls, data: Any) -> Any:
+        return _with_address(data)
+
+    @field_validator("bits")
+    @classmethod
+    def _bits_syntax(cls, bits: int | str | None) -> int | str | None:
+        if bits is None:
+            return None
+        match = _BITS.fullmatch(bits) if isinstance(bits, str) else None
+        first, last = (bits, bits) if isinstance(bits, int) else (int(match[1]), int(match[2])) if match else (-1, -1)
+        if not 0 <= first <= last <= 63:
+            raise ValueError(
+                f"{bits!r} is no bit of a value; write `3`, or `4..7` with the lower bit first, bit 0 the least"
+            )
+        return bits
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        if self.scale is not None and (not self.scale.is_finite() or self.scale == 0):
+            raise ValueError(f"scale {self.scale} is not a number other than 0")
+        if self.bit_range and (self.type in ("str", "f32", "f64") or self.bit_range[1] >= 16 * self.registers):
+            raise ValueError(f"bits {self.bits} are not in a {self.type}")
+        if self.type == "str" and self.length is None:
+            raise ValueError("type str needs length, in registers")
+        if self.type != "str" and self.length is not None:
+            raise ValueError(f"length is for type str only, not for {self.type}")
+        if self.parts and (self.scale is not None or self.scale_from is not None):
+            raise ValueError("parts have scales of their own: leave out scale and scale_from")
+        return self._address_agrees()
+
+    def _address_agrees(self) -> Self:
+        if not isinstance(self.address, Modbus):
+            return self
+        located = self.address.reg is not None or self.address.model is not None
+        if self.parts and located:
+            raise ValueError("the address of a point with parts is its parts: leave out reg")
+        if not self.parts and not located:
+            raise ValueError("an address is missing: give reg, or model and at")
+        if (self.address.table in ("coil", "discrete")) != (self.type == "bool" and self.bits is None):
+            raise ValueError(
+                f"a {self.address.table} point cannot be {self.type}; coils and discrete inputs are bool, "
+                "a bit of a register is u16 with bits"
+            )
+        return self
+
     @property
     def registers(self) -> int:
         """Registers that the value takes on the wire."""
@@ -138,6 +236,8 @@ class Param(Strict):
     type: PointType = "u16"
     scale: Decimal | None = None
     default: float | None = None
+    config: bool = True
+    """The value may be given in the configuration; it then goes before the register."""
     reread: float = Field(default=3600, gt=0)
     """Seconds between reads of the register; a change is published as `device.ratio_changed`."""
 
@@ -145,9 +245,15 @@ class Param(Strict):
 class Option(Strict):
     """A switch of a device and the values that it can have."""
 
-    values: tuple[str, ...]
+    values: tuple[str, ...] = Field(min_length=1)
     default: str
     label: str = ""
+
+    @model_validator(mode="after")
+    def _default_is_a_value(self) -> Self:
+        if self.default not in self.values:
+            raise ValueError(f"default {self.default!r} is none of {', '.join(self.values)}")
+        return self
 
 
 class Expect(Strict):
@@ -175,8 +281,8 @@ class Instances(Strict):
     """One address space, many devices: each instance is a device of its own whose registers lie `stride` further on."""
 
     count: int = Field(ge=1, le=256)
-    stride: int = Field(ge=0)
-    id: str = "{device}-{n}"
+    stride: int = Field(ge=1, le=65535)
+    id: Annotated[str, Field(pattern=r"^([a-z0-9_-]|\{device\}|\{n\})+$")] = "{device}-{n}"
     """Id of the n-th device (n from 1)."""
     points: tuple[PointId, ...] = ()
     """The points that repeat; those not named belong to the head device. Empty = all."""
@@ -208,6 +314,12 @@ class Profile(Strict):
     products: tuple[str, ...]
     protocol: str
     extends: str | None = None
+    """The id of a shipped or site profile whose keys hold where this one has none; points merge by id."""
+    without: tuple[PointId, ...] = ()
+    """Points of the extended profile that this device lacks."""
+    table: Table = "holding"
+    """What points take that do not say their own; so do `type` and `word_order`."""
+    type: PointType = "u16"
     word_order: WordOrder = "ABCD"
     poll: float = Field(default=30, gt=0, le=86400)
     options: dict[str, Option] = Field(default_factory=dict)
@@ -223,9 +335,62 @@ class Profile(Strict):
     caveats: tuple[Caveat, ...] = ()
     source: Source
 
+    @model_validator(mode="before")
+    @classmethod
+    def _point_defaults(cls, data: Any) -> Any:
+        """Hands table, type and word order of the profile down to the points that have none."""
+        if not isinstance(data, dict) or not isinstance(data.get("points"), list | tuple):
+            return data
+        return {**data, "points": [_with_defaults(point, data) for point in data["points"]]}
+
+    @property
+    def name(self) -> str:
+        """`eastron-sdm630@1`, as the contract's meta names it."""
+        return f"{self.profile}@{self.version}"
+
     def point(self, point_id: str) -> Point:
         """The point of this id. Raises KeyError."""
         for point in self.points:
             if point.id == point_id:
                 return point
         raise KeyError(point_id)
+
+
+_SHORT_SCHEMA: dict[str, Any] = {
+    "reg": {"type": "integer", "minimum": 0, "maximum": 65535, "description": "Register from 0, as on the wire."},
+    "table": {"enum": ["holding", "input", "coil", "discrete"]},
+    "model": {
+        "anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}],
+        "description": "SunSpec model.",
+    },
+    "at": {"type": "integer", "minimum": 0, "description": "Register inside the SunSpec model, counted from its ID."},
+}
+
+
+def _with_address(data: Any) -> Any:
+    """`reg`, `table`, `model` and `at` of a point put into its address."""
+    if not isinstance(data, dict) or not any(key in data for key in _SHORT):
+        return data
+    rest = {key: value for key, value in data.items() if key not in _SHORT}
+    short = {"offset" if key == "at" else key: data[key] for key in _SHORT if key in data}
+    given = rest.get("address") or {}
+    if not isinstance(given, dict) or short.keys() & given.keys():
+        return data  # both forms at once: the unknown key is then the error
+    return {**rest, "address": {**short, **given}}
+
+
+def _with_defaults(point: Any, profile: dict[str, Any]) -> Any:
+    if not isinstance(point, dict) or profile.get("protocol") != "modbus":
+        return point
+    point = _with_address(point)
+    address = point.get("address", {})
+    if not isinstance(address, dict):
+        return point
+    table = address.get("table", profile.get("table", "holding"))
+    is_bit = table in ("coil", "discrete")
+    return {
+        "type": "bool" if is_bit else profile.get("type", "u16"),
+        **({"word_order": profile["word_order"]} if "word_order" in profile else {}),
+        **point,
+        "address": {**address, "table": table},
+    }
