@@ -165,7 +165,8 @@ def _known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
                 if step in (name, field.alias):
                     inner += _models_in(field.annotation)
         models = inner or models
-    return {field.alias or name for candidate in models for name, field in candidate.model_fields.items()}
+    known = {field.alias or name for candidate in models for name, field in candidate.model_fields.items()}
+    return known.union(*(getattr(candidate, "SHORT_KEYS", ()) for candidate in models))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

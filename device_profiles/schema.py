@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 IdText = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 PointId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -32,7 +32,6 @@ WHOLE_TYPES = frozenset(TYPE_REGISTERS) - {"f32", "f64", "bool"}
 """Types whose raw value is a whole number."""
 
 _BITS = re.compile(r"([0-9]{1,2})\.\.([0-9]{1,2})")
-_SHORT = ("table", "reg", "model", "at")
 
 
 class Strict(BaseModel):
@@ -63,7 +62,7 @@ class Modbus(Strict):
     reg: int | None = Field(default=None, ge=0, le=65535)
     model: int | tuple[int, ...] | None = None
     """A SunSpec model, or several that keep the point at the same offset (101, 102, 103)."""
-    offset: int | None = Field(default=None, ge=0, le=65535)
+    offset: int | None = Field(default=None, ge=0, le=65535, validation_alias=AliasChoices("at", "offset"))
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -119,6 +118,8 @@ class Point(Strict):
     In a file `reg: 0x34` (with `table`), or `model: 103` with `at: 14`, stands for the address. The value in `unit` is
     `raw * scale * 10**scale_from * ratios + offset`; `parts` adds up its registers, each with its own scale.
     """
+
+    SHORT_KEYS: ClassVar[tuple[str, ...]] = ("table", "reg", "model", "at")
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema["properties"].update(_SHORT_SCHEMA),
@@ -369,10 +370,10 @@ _SHORT_SCHEMA: dict[str, Any] = {
 
 def _with_address(data: Any) -> Any:
     """`reg`, `table`, `model` and `at` of a point put into its address."""
-    if not isinstance(data, dict) or not any(key in data for key in _SHORT):
+    if not isinstance(data, dict) or not any(key in data for key in Point.SHORT_KEYS):
         return data
-    rest = {key: value for key, value in data.items() if key not in _SHORT}
-    short = {"offset" if key == "at" else key: data[key] for key in _SHORT if key in data}
+    rest = {key: value for key, value in data.items() if key not in Point.SHORT_KEYS}
+    short = {key: data[key] for key in Point.SHORT_KEYS if key in data}
     given = rest.get("address") or {}
     if not isinstance(given, dict) or short.keys() & given.keys():
         return data  # both forms at once: the unknown key is then the error
