@@ -1,0 +1,73 @@
+"""How much disk the spool may take, and the ballast that makes deleting possible on a full one.
+
+The bound is `max_bytes` and a floor of free disk. Below the floor the spool stops growing and reuses its own space; it never
+throws away what it holds because others fill the disk, and it takes at least the size of the ballast where there is any room.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge_agent.model import SpoolSettings
+
+WAL_ROOM = 12 * 1024**2
+"""What the write-ahead log may take beside the database: 1000 pages before a checkpoint, and one large transaction."""
+
+
+class Space:
+    """The disk around the spool file."""
+
+    def __init__(self, settings: SpoolSettings) -> None:
+        self._settings = settings
+        self._ballast = settings.path.with_name(settings.path.name + ".ballast")
+
+    def free(self) -> int:
+        """Bytes of the file system that are free for us; 0 when it does not answer."""
+        try:
+            found = os.statvfs(self._settings.path.parent)
+        except OSError:
+            return 0
+        return found.f_bavail * found.f_frsize
+
+    def allowance(self, file_bytes: int) -> int:
+        """Bytes that the database may have in use, when its file has `file_bytes` now."""
+        settings = self._settings
+        growth = max(0, self.free() - settings.floor_free_bytes)
+        room = max(file_bytes + growth, settings.ballast_bytes)
+        wal = min(WAL_ROOM, settings.max_bytes // 4)
+        return max(0, min(settings.max_bytes - wal, room))
+
+    def release(self) -> bool:
+        """Gives the ballast's blocks to whoever needs them now. True when there was one."""
+        try:
+            held = self._ballast.stat().st_blocks > 0
+            if held:
+                os.truncate(self._ballast, 0)
+        except OSError:
+            return False
+        return held
+
+    def restore(self) -> None:
+        """Takes the ballast again once there is room for it above the floor. Nothing happens when it is there."""
+        size = self._settings.ballast_bytes
+        if not size:
+            return
+        try:
+            if self._ballast.exists() and self._ballast.stat().st_blocks * 512 >= size:
+                return
+            if self.free() < self._settings.floor_free_bytes + size:
+                return
+            handle = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            os.posix_fallocate(handle, 0, size)  # real blocks: a sparse file would reserve nothing
+        except OSError:
+            os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)
+
+
+def path_of_ballast(path: Path) -> Path:
+    return path.with_name(path.name + ".ballast")

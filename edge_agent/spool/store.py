@@ -1,0 +1,166 @@
+"""The spool as the agent sees it: put, forget, backlog, state. Everything here runs in the event loop and never blocks it.
+
+It numbers the messages and hands them to the writer's thread. Nothing is handed to `on_commit` before the disk has it, but
+for the time when there is no disk at all (`storage_failed`): then memory, bounded, is the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from edge_agent.model import SpoolSettings
+from edge_agent.spool.buffer import Buffer
+from edge_agent.spool.entry import Entry, Kind, Seal, SpoolFill
+from edge_agent.spool.ranges import Ranges
+from edge_agent.spool.recovery import Shelf
+from edge_agent.spool.space import Space
+from edge_agent.spool.writer import BATCH, Writer
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class Spool:
+    """Keeps messages until ingest says that they are stored.
+
+    `on_trouble(kind, fields)` is called in the event loop with:
+    `data_lost` {epoch, ranges, t0, t1, reason}: messages that are gone, for the event of that name;
+    `set_aside` {path, reason, detail}: a file that was damaged, foreign or of another format;
+    `storage_failed` {path, error} and `storage_recovered` {path}: memory only in between.
+    """
+
+    def __init__(
+        self, shelf: Shelf, writer: Writer, buffer: Buffer, loop: AbstractEventLoop, state: dict[str, dict[str, bytes]]
+    ) -> None:
+        self.epoch = shelf.epoch
+        self.previous = shelf.previous
+        self._shelf = shelf
+        self._writer = writer
+        self._buffer = buffer
+        self._loop = loop
+        self._state = state
+        self._base = shelf.spans[shelf.epoch][0]
+        self._seq = 0
+
+    @classmethod
+    def open(
+        cls,
+        settings: SpoolSettings,
+        *,
+        site: str,
+        agent: str,
+        on_commit: Callable[[Sequence[Entry]], None],
+        on_trouble: Callable[[str, Mapping[str, Any]], None],
+        loop: AbstractEventLoop | None = None,
+    ) -> Spool:
+        """Opens the file at `settings.path` or begins a new one, and starts the writer's thread.
+
+        Never fails because of the file's content or the disk: what cannot be read is set aside, and without a disk the
+        spool works in memory. The callbacks are called in `loop` (default: the running one), never before `open` returned.
+        """
+        loop = loop or asyncio.get_running_loop()
+        seal = Seal(site, agent)
+        shelf = Shelf(settings.path, seal, site=site, agent=agent)
+        failure: Exception | None = None
+        database = None
+        try:
+            database = shelf.open()
+        except (sqlite3.Error, OSError) as error:
+            failure = error
+            shelf.begin_without_disk()
+        buffer = Buffer()
+        writer = Writer(
+            shelf,
+            database,
+            buffer,
+            Space(settings),
+            seal=seal,
+            commit_s=settings.commit_ms / 1000,
+            loop=loop,
+            on_commit=on_commit,
+            on_trouble=on_trouble,
+        )
+        state: dict[str, dict[str, bytes]] = {}
+        for namespace, key, value in database.load_state() if database else ():
+            state.setdefault(namespace, {})[key] = value
+        writer.start(failure)
+        return cls(shelf, writer, buffer, loop, state)
+
+    def put(
+        self,
+        kind: Kind,
+        device: str,
+        t_ms: int,
+        build: Callable[[str, int], bytes],
+        *,
+        cls: str = "",
+        now: bool = False,
+    ) -> int:
+        """Numbers a message and queues it for the next commit; returns its seq. Never blocks.
+
+        `build(epoch, seq)` gives the bytes that go out, with both in them; when it raises, no number is used. Events are
+        committed at once, and so is anything put with `now`.
+        """
+        seq = self._seq + 1
+        payload = build(self.epoch, seq)
+        self._seq = seq
+        dropped = self._buffer.put(Entry(self._base + seq, self.epoch, seq, kind, device, cls, t_ms, payload))
+        self._writer.wake(now=now or kind is Kind.EVENT or len(self._buffer) >= BATCH)
+        if dropped:
+            self._report(dropped)
+        return seq
+
+    def _report(self, dropped: Sequence[Entry]) -> None:
+        self._writer.report_lost(
+            Ranges((entry.key, entry.key) for entry in dropped), [entry.t_ms for entry in dropped], "memory full"
+        )
+
+    async def flush(self) -> None:
+        """Returns when everything put so far is on the disk (or handed on from memory, when there is no disk)."""
+        await asyncio.wrap_future(self._writer.call(self._writer.commit_all), loop=self._loop)
+
+    def forget(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> None:
+        """Ingest has stored these numbers. Unknown ones are ignored; a message comes back at most until the next commit."""
+        keys = [found for low, high in ranges if (found := self._shelf.keys(epoch, low, high))]
+        if keys:
+            self._writer.forget(keys)
+
+    async def backlog(self, after_key: int, limit: int, max_bytes: int, *, newest_first: bool = False) -> list[Entry]:
+        """Committed messages that are not forgotten: at most `limit` and about `max_bytes`, but one at least.
+
+        In key order from after `after_key`, or with `newest_first` backwards from before it; 0 begins at that end.
+        """
+        return await asyncio.wrap_future(
+            self._writer.call(lambda: self._writer.read(after_key, limit, max_bytes, newest_first=newest_first)),
+            loop=self._loop,
+        )
+
+    def fill(self) -> SpoolFill:
+        return self._writer.fill()
+
+    def load_state(self, namespace: str) -> dict[str, Any]:
+        """The latest value of each key, from memory. Tuples come back as lists."""
+        return {key: _decode(value) for key, value in self._state.get(namespace, {}).items()}
+
+    def save_state(self, namespace: str, key: str, value: Any | None) -> None:
+        """Keeps a value (anything MessagePack knows) with the next commit; None removes the key."""
+        values = self._state.setdefault(namespace, {})
+        if value is None:
+            if values.pop(key, None) is not None:
+                self._writer.save(namespace, key, None)
+            return
+        encoded = _encode(value)
+        if values.get(key) != encoded:
+            values[key] = encoded
+            self._writer.save(namespace, key, encoded)
+
+    async def close(self) -> None:
+        """Commits what waits and closes the file. Nothing may be put afterwards."""
+        self._writer.stop()
+        await asyncio.to_thread(self._writer.join)
