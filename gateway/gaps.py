@@ -28,16 +28,27 @@ def gaps_of(
     `times` are the samples' times, oldest first; `quality` the changes of the point's quality and `states` the changes of its
     device's state, each with the last one before the range. A silence counts as a gap after 2.5 slots.
     """
-    told = [*_bad_ranges(quality, t1_ms), *_down_ranges(states, t1_ms)]
-    silent = _silences(times, slot_s, t0_ms, t1_ms)
-    gaps: list[Gap] = []
-    for gap in sorted((*told, *silent), key=lambda gap: (gap.a, gap.reason == "no data")):
+    told = _merged([*_bad_ranges(quality, t1_ms), *_down_ranges(states, t1_ms)], t0_ms, t1_ms)
+    edges = sorted({t0_ms, t1_ms, *times, *(gap.a for gap in told), *(gap.b for gap in told)})
+    longest = (slot_s or float("inf")) * 1000 * _SILENT_SLOTS
+    silent = [
+        Gap(a=a, b=b, reason="no data")
+        for a, b in pairwise(edges)
+        if b - a > longest and not any(gap.a <= a < gap.b for gap in told)
+    ]
+    return sorted((*told, *silent), key=lambda gap: gap.a)
+
+
+def _merged(ranges: Sequence[Gap], t0_ms: int, t1_ms: int) -> list[Gap]:
+    """Cut to the range and to one another, oldest first; what began first keeps its reason."""
+    merged: list[Gap] = []
+    for gap in sorted(ranges, key=lambda gap: gap.a):
         a, b = max(gap.a, t0_ms), min(gap.b, t1_ms)
-        if gaps:
-            a = max(a, gaps[-1].b)
+        if merged:
+            a = max(a, merged[-1].b)
         if a < b:
-            gaps.append(Gap(a=a, b=b, reason=gap.reason))
-    return gaps
+            merged.append(Gap(a=a, b=b, reason=gap.reason))
+    return merged
 
 
 def _bad_ranges(quality: Sequence[QualityRow], t1_ms: int) -> list[Gap]:
@@ -71,11 +82,3 @@ def _down_ranges(states: Sequence[StateChange], t1_ms: int) -> list[Gap]:
 
 def _why(change: StateChange) -> str:
     return " ".join(filter(None, (change.state, change.sc, change.note)))
-
-
-def _silences(times: Sequence[int], slot_s: float | None, t0_ms: int, t1_ms: int) -> list[Gap]:
-    if slot_s is None:
-        return []
-    longest = slot_s * 1000 * _SILENT_SLOTS
-    edges = [t0_ms, *times, t1_ms]
-    return [Gap(a=a, b=b, reason="no data") for a, b in pairwise(edges) if b - a > longest]
