@@ -155,3 +155,16 @@ class CompletenessAnswer(msgspec.Struct, kw_only=True):
     share: float | None
     """Filled and explained slots of all; null where there are none."""
     points: list[Slots]
+
+
+class LedgerAnswer(msgspec.Struct, kw_only=True):
+    """What an agent's epoch has in the store: `ranges` of sequence numbers, and the `missing` ones between 1 and the last."""
+
+    agent: str
+    epoch: str
+    first: int
+    last: int
+    messages: int
+    missing: list[tuple[int, int]]
+    since: int
+    until: int

@@ -126,6 +126,7 @@ class Param:
 ID_SCHEMA = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,47}$"}
 SITE = Param("site", "Site id", _id, ID_SCHEMA)
 DEVICE = Param("device", "Device id", _id, ID_SCHEMA)
+AGENT = Param("agent", "Agent id", _id, ID_SCHEMA)
 THE_SITE = Param("site", "Site id", _id, ID_SCHEMA, required=True)
 THE_DEVICE = Param("device", "Device id", _id, ID_SCHEMA, required=True)
 POINTS = Param(

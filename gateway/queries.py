@@ -11,7 +11,7 @@ from gateway.gaps import gaps_of
 from gateway.inventory import AgentInfo, DeviceInfo
 from gateway.openapi import BadRequest, Route
 from gateway.services import Services
-from gateway.stores.base import Bucket, Step
+from gateway.stores.base import Bucket, LedgerRow, Step
 
 _MOST_BUCKETS = 20_000
 _MOST_SAMPLES = 100_000
@@ -285,12 +285,54 @@ async def _completeness(services: Services, query: Query) -> list[answers.Comple
     return listed
 
 
+async def _ledger(services: Services, query: Query) -> list[answers.LedgerAnswer]:
+    agents = [query["agent"]] if query["agent"] else sorted({agent.id for agent in services.inventory.agents(None)})
+    listed = []
+    for agent in agents:
+        epochs: dict[str, list[LedgerRow]] = {}
+        for row in await services.store.ledger(agent, t0_ms=query["from"]):
+            epochs.setdefault(row.epoch, []).append(row)
+        listed += [_epoch(agent, epoch, rows) for epoch, rows in epochs.items()]
+    return listed
+
+
+def _epoch(agent: str, epoch: str, rows: list[LedgerRow]) -> answers.LedgerAnswer:
+    missing: list[tuple[int, int]] = []
+    stored = last = 0
+    for row in sorted(rows, key=lambda row: row.a):
+        if row.a > last + 1:
+            missing.append((last + 1, row.a - 1))
+        stored += max(0, row.b - max(row.a - 1, last))
+        last = max(last, row.b)
+    return answers.LedgerAnswer(
+        agent=agent,
+        epoch=epoch,
+        first=min(row.a for row in rows),
+        last=last,
+        messages=stored,
+        missing=missing,
+        since=min(row.t_ms for row in rows),
+        until=max(row.t_ms for row in rows),
+    )
+
+
 _FORMAT = openapi.choice("format", "How to answer", "json", "json", "csv")
 _AGGREGATE = openapi.choice("aggregate", "What a bucket says", "mean", *_AGGREGATES)
 _LAST_SAMPLES = openapi.Param(
     "limit", "At most so many samples a point, the newest", openapi.LIMIT.parse, openapi.LIMIT.schema
 )
 
+_HISTORY_PARAMS = (
+    openapi.THE_SITE,
+    openapi.THE_DEVICE,
+    openapi.POINTS,
+    openapi.FROM,
+    openapi.TO,
+    openapi.STEP,
+    _AGGREGATE,
+    _LAST_SAMPLES,
+    _FORMAT,
+)
 ROUTES: tuple[tuple[Route, Answer], ...] = (
     (Route("/api/v1/sites", "Sites with their agents and device states", (), list[answers.SiteAnswer]), _sites),
     (Route("/api/v1/devices", "Devices", (openapi.SITE, openapi.DEVICE), list[answers.Device]), _devices),
@@ -340,6 +382,15 @@ ROUTES: tuple[tuple[Route, Answer], ...] = (
             csv=True,
         ),
         _events,
+    ),
+    (
+        Route(
+            "/api/v1/ledger",
+            "Which messages of each agent's epochs are stored, and which numbers are missing",
+            (openapi.AGENT, openapi.FROM),
+            list[answers.LedgerAnswer],
+        ),
+        _ledger,
     ),
     (
         Route(
