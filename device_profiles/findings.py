@@ -57,7 +57,9 @@ def validation_findings(
         what, next_step = _words(item, model)
         if path not in found:  # a union tells every alternative; the first is enough
             found[path] = error(what, where=document.where(path), next_step=next_step)
-    return list(found.values())
+    # ... and so is the one that went deepest.
+    around = {path[:length] for path in found for length in range(len(path))}
+    return [finding for path, finding in found.items() if path not in around]
 
 
 def _words(item: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from device_profiles.errors import ConfigError
 from device_profiles.schema import Point, Profile
 from drivers.base import Limits, LinkConfig
 from gateway.mqtt import MqttSettings
@@ -77,3 +78,5 @@ class Config:
     delivery: str = "ingest"
     """`ingest`: a message leaves the spool when ingest says it is stored. `broker`: on PUBACK (weaker)."""
     log_level: str = "info"
+    warnings: tuple[ConfigError, ...] = ()
+    """What works and should not stay so, with file and line."""

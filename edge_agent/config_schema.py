@@ -1,0 +1,225 @@
+"""What agent.yaml may say: the pydantic models behind it, which also give the JSON Schema for editors.
+
+Shape only. What needs the rest of the file, the profiles or the machine is checked by `config_links`, `config_devices`,
+`config_virtual` and `config_mqtt`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from device_profiles.schema import IdText, PointId, Strict
+from edge_agent.config_values import (
+    Align,
+    Bytes,
+    Heartbeat,
+    KeepAlive,
+    Pause,
+    Poll,
+    Port,
+    Secret,
+    Snapshot,
+    Text,
+    Timeout,
+)
+
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,15})?")
+
+
+def check_host(text: str) -> str:
+    """A host name or an address without port. Raises ValueError."""
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text[:60]!a} is no host; give a name or an address, without scheme and port")
+    return text
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise ValueError(f"{text[:40]!r} is no date; write it as 2027-01-31") from error
+
+
+Host = Annotated[str, AfterValidator(check_host)]
+Day = Annotated[str, AfterValidator(_day)]
+PathText = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Calendar(Strict):
+    """Days that differ from the week: holidays, and days off that are worked."""
+
+    holidays: tuple[Day, ...] = ()
+    workdays: tuple[Day, ...] = ()
+
+
+class SpoolEntry(Strict):
+    """Bounds of the spool on this box's disk."""
+
+    max_bytes: Annotated[Bytes, Field(ge=1024**2)] = 2 * 1024**3
+    floor_free_bytes: Bytes = 256 * 1024**2
+    commit_ms: int = Field(default=1000, ge=10, le=60_000)
+    ballast: Annotated[Bytes, Field(le=1024**3)] = 16 * 1024**2
+
+
+class AgentEntry(Strict):
+    """This agent and the site it stands on."""
+
+    id: IdText
+    site: IdText
+    tz: Text
+    """IANA time zone of the site: what "a day" means here."""
+    name: Text | None = None
+    """The site in words for people."""
+    building: Text | None = None
+    calendar: Calendar = Calendar()
+    data_dir: PathText = "/var/lib/plantroom"
+    socket: PathText = "/run/plantroom/agent.sock"
+    profiles: tuple[PathText, ...] = ()
+    """Folders with profiles of this site; they come before the shipped ones."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_port: Port | None = None
+    snapshot_s: Snapshot = 300
+    """How often the retained last values of each device are refreshed."""
+    spool: SpoolEntry = SpoolEntry()
+
+
+class MqttEntry(Strict):
+    """The broker, and who we are there."""
+
+    url: str = Field(max_length=512, examples=["mqtts://broker.example:8883"])
+    root: str = Field(default="plantroom", pattern=r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$")
+    ca: PathText | None = None
+    cert: PathText | None = None
+    key: PathText | None = None
+    username: Text | None = None
+    password: Secret | None = None
+    delivery: Literal["ingest", "broker"] = "ingest"
+    """`broker` forgets a message at the broker's PUBACK, which is no proof that it is stored."""
+    keepalive: KeepAlive = 30
+
+
+class LinkEntry(Strict):
+    """One wire or socket. `url` is the short form; the other keys go before what it says."""
+
+    url: str | None = Field(default=None, max_length=1024, examples=["serial:/dev/ttyUSB0?baud=9600&parity=E"])
+    kind: Literal["tcp", "rtu+tcp", "serial", "fake"] | None = None
+    host: Host | None = None
+    port: Port | None = None
+    path: Annotated[str, Field(pattern=r"^(/[^\x00-\x1f\x7f]+|COM[0-9]{1,3})$", max_length=4096)] | None = None
+    baud: int | None = Field(default=None, ge=110, le=4_000_000)
+    parity: Literal["N", "E", "O"] | None = None
+    stop_bits: Literal[1, 2] | None = None
+    data_bits: Literal[7, 8] | None = None
+    timeout: Timeout | None = None
+    connect_timeout: Timeout | None = None
+    turnaround: Pause | None = None
+    echo: bool | None = None
+    allow_overload: bool = False
+    """Start even though the line cannot carry what is asked of it; the readings will be late."""
+
+
+class PointEntry(Strict):
+    """How one point of one device is read here; goes before the profile."""
+
+    poll: Poll | None = None
+    deadband: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    heartbeat: Heartbeat | None = None
+    min: float | None = Field(default=None, allow_inf_nan=False)
+    max: float | None = Field(default=None, allow_inf_nan=False)
+    align: Align | None = None
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> PointEntry:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}; exchange them")
+        return self
+
+
+class LimitsEntry(Strict):
+    """What this very device can bear in one request; goes before the profile."""
+
+    max_registers: int | None = Field(default=None, ge=1, le=125)
+    max_bits: int | None = Field(default=None, ge=1, le=2000)
+    max_gap: int | None = Field(default=None, ge=0, le=125)
+    forbidden: tuple[tuple[Literal["holding", "input", "coil", "discrete"], int, int], ...] = ()
+
+
+class _Described(Strict):
+    """What every device may say about its place in the building."""
+
+    name: Text | None = None
+    space: Text | None = None
+    parent: IdText | None = None
+    asset: Text | None = None
+    serial: Text | None = None
+    codes: dict[IdText, Text] = Field(default_factory=dict)
+    ext: dict[str, Any] = Field(default_factory=dict)
+    disabled: Text | None = None
+    """Why nobody polls it now."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _disabled_with_reason(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("disabled"), bool):
+            raise ValueError('disabled needs a reason; write disabled: "why", or leave it out')
+        return data
+
+
+class InstanceEntry(_Described):
+    """One instance (branch) of a device with several."""
+
+    id: IdText | None = None
+
+
+class DeviceEntry(_Described):
+    """One device on a link. `instances` describes its branches by number."""
+
+    id: IdText
+    link: IdText
+    unit: int | Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z._:-]+$")]
+    profile: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    params: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    options: dict[str, Text] = Field(default_factory=dict)
+    poll: Poll | None = None
+    heartbeat: Heartbeat | None = None
+    points: dict[PointId, PointEntry | Literal[False]] = Field(default_factory=dict)
+    """Overrides by point; `false` leaves a point out."""
+    limits: LimitsEntry = LimitsEntry()
+    instances: dict[Annotated[int, Field(ge=1, le=256)], InstanceEntry] = Field(default_factory=dict)
+
+
+class VirtualPoint(PointEntry):
+    """The sum of `plus` less the sum of `minus`, each `device/point`."""
+
+    plus: tuple[str, ...] = Field(default=(), max_length=512)
+    minus: tuple[str, ...] = Field(default=(), max_length=512)
+
+    @model_validator(mode="after")
+    def _has_terms(self) -> VirtualPoint:
+        if not self.plus and not self.minus:
+            raise ValueError("a virtual point adds nothing up; name its parts: plus: [device/point, ...]")
+        return self
+
+
+class VirtualEntry(_Described):
+    """A device that is computed from others, like the rest of an incomer that no branch meter sees."""
+
+    id: IdText
+    protocol: Literal["virtual"]
+    class_: str = Field(alias="class")
+    poll: Poll | None = None
+    heartbeat: Heartbeat | None = None
+    points: dict[PointId, VirtualPoint] = Field(min_length=1)
+
+
+class AgentFile(Strict):
+    """agent.yaml: the configuration of one agent."""
+
+    agent: AgentEntry
+    mqtt: MqttEntry
+    links: dict[IdText, str | LinkEntry] = Field(default_factory=dict)
+    devices: tuple[DeviceEntry | VirtualEntry, ...]
