@@ -6,7 +6,7 @@ Composes the readers of the sections; each of those is pure but for the files th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -86,7 +86,7 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
     )
 
 
-def load_drivers(devices: tuple[Device, ...] | list[Device]) -> dict[str, Driver]:
+def load_drivers(devices: Iterable[Device]) -> dict[str, Driver]:
     """The drivers that these devices need, by protocol; no other is imported."""
     return {name: load_driver(name) for name in sorted({device.protocol for device in devices} - {PROTOCOL})}
 
@@ -155,8 +155,9 @@ def _read_devices(
 
 def _check_loads(links: Mapping[str, Link], devices: list[Device], problems: Problems) -> None:
     """Refuses what cannot fit on its line, with the arithmetic, unless the link says that it may."""
-    lines = [link.config for link in links.values() if link.config.is_line]
-    for load in link_loads(lines, devices, load_drivers([device for device in devices if device.link])):
+    lines = {link_id: link.config for link_id, link in links.items() if link.config.is_line}
+    on_lines = [device for device in devices if device.link in lines]
+    for load in link_loads(tuple(lines.values()), on_lines, load_drivers(on_lines)):
         link = links[load.link.id]
         if load.is_overloaded and not link.allow_overload:
             step = f"poll slower, raise the baud rate, or set links.{load.link.id}.allow_overload: true"

@@ -129,9 +129,7 @@ class DeviceReader:
                 self.problems.unknown((*path, "profile"), "its protocol", profile.protocol, self.protocols)
                 return None
             self._profiles[profile_id] = profile
-        elif self._profiles[profile_id] is None:
-            self.problems.count += 1  # said once, with the first device of this profile
-        return self._profiles[profile_id]
+        return self._profiles[profile_id]  # None: said with the first device of this profile
 
     def _check_unit(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> None:
         if profile.protocol != "modbus":
@@ -222,6 +220,9 @@ class DeviceReader:
                 step = "shorten the device's id, or give the instance an id"
                 self.problems.add(at, f"instance id {shown(device_id)} is not valid", step)
                 continue
+            points = self._resolved(entry, head.profile, head.options, n, path)
+            if not points:
+                continue
             is_heads = device_id == head.id and not head.points
             if not is_heads and not self.claim_id(device_id, at, "instance id"):
                 continue
@@ -229,7 +230,7 @@ class DeviceReader:
                 head,
                 id=device_id,
                 name=own.name or f"{head.name} {n}",
-                points=self._resolved(entry, head.profile, head.options, n, path),
+                points=points,
                 space=own.space or head.space,
                 parent=own.parent or (head.id if head.points else head.parent),
                 asset=own.asset,
