@@ -159,7 +159,7 @@ class DeviceReader:
                 self.problems.unknown((*path, "options", name), "option", name, tuple(profile.options))
             elif value not in profile.options[name].values:
                 self.problems.unknown((*path, "options", name), f"{name}:", value, profile.options[name].values)
-        points = {point.id: point for point in profile.points if not point.internal}
+        points = {point.id for point in profile.points if not point.internal} if entry.points else ()
         for name in entry.points:
             if name not in points:
                 self.problems.unknown((*path, "points", name), "point", name, tuple(points))

@@ -21,6 +21,8 @@ def read_virtual(
     entries: Sequence[tuple[KeyPath, VirtualEntry]], polled: Iterable[Device], problems: Problems, *, complete: bool
 ) -> list[Device]:
     """The virtual devices. `complete` False keeps quiet about unknown devices: some of them were refused before."""
+    if not entries:
+        return []
     known = {device.id: {point.id: point for point in device.points if not point.internal} for device in polled}
     devices: list[Device] = []
     for path, entry in entries:

@@ -408,6 +408,9 @@ def test_a_hundred_thousand_devices(load: Loader) -> None:
     config = load(devices, links=links)
     assert len(config.devices) == 100_000
     assert len({id(found.points) for found in config.devices}) == 1
-    told = load.refusal(devices.replace("unit: 7,", "unit: 700,"), links=links)
+
+
+def test_a_long_list_of_problems_is_cut(load: Loader) -> None:
+    told = load.refusal("".join(METER.replace("m1", f"m{n}").replace("unit: 1", "unit: 700") for n in range(500)))
     assert len(told) == 201
     assert "and 300 more problems" in told[-1]
