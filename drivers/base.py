@@ -97,6 +97,8 @@ class Batch:
     reply_bytes: int = 0
     """Bytes on the wire of request and full reply, for the load arithmetic of a line."""
     plan: Any = None
+    suspect: bool = False
+    """The device has refused these points before: read them seldom, and on their own."""
 
 
 @runtime_checkable

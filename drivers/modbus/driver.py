@@ -1,0 +1,39 @@
+"""The Modbus driver."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import ClassVar
+
+from device_profiles.errors import ConfigError
+from device_profiles.schema import Point
+from drivers.base import Batch, Layout, Limits, LinkConfig, Trace
+
+from . import planner
+from .session import ModbusSession
+from .tcp import open_tcp
+
+
+class ModbusDriver:
+    """See drivers.base.Driver."""
+
+    protocol: ClassVar[str] = "modbus"
+
+    def plan(
+        self, points: Sequence[Point], limits: Limits, layout: Layout | None, link: LinkConfig
+    ) -> tuple[Batch, ...]:
+        """The cheapest reads (see planner). Raises ConfigError for a point that cannot be read."""
+        return planner.plan(points, limits, layout, link)
+
+    def open(self, link: LinkConfig, trace: Trace | None = None) -> AbstractAsyncContextManager[ModbusSession]:
+        """Connects. Raises LinkError; ConfigError for a kind of link that carries no Modbus."""
+        if link.kind != "tcp":
+            raise ConfigError(f"a {link.kind!r} link carries no Modbus", where=link.id, next_step="use tcp")
+        return _open(link, trace)
+
+
+@asynccontextmanager
+async def _open(link: LinkConfig, trace: Trace | None) -> AsyncIterator[ModbusSession]:
+    async with open_tcp(link, trace) as wire:
+        yield ModbusSession(link, wire)

@@ -1,0 +1,148 @@
+"""Takes a refused block apart: finds what the device refuses by halving, and brings everything else in the same read.
+
+Pure: a generator that yields sub-blocks to ask and is sent the outcome of each. One half is asked a level; what it answers
+says the same of the other half. With n elements and one bad among them this costs ceil(log2 n) requests, one that confirms
+an inferred element, and one for the rest: at most 9 for a block of 120 registers. Several bad ones cost that much each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from device_profiles.reading import PointFault, Raw
+
+from .block import Block, Element, build_block
+from .codec import EXCEPTIONS
+
+HEALED_CODES = frozenset({2, 3, 4})
+"""Exceptions by which devices refuse a part of a block: the address, the length, or (some makers) any hole."""
+MOST_REQUESTS = 40
+"""Requests that one healing may cost; what is unknown after them is asked again at the next read."""
+
+Outcome = bytes | int
+"""Data of a good reply, or the exception code."""
+Healing = Generator[Block, Outcome, "Healed"]
+
+
+@dataclass(slots=True)
+class Healed:
+    """What a healing brought: a value or a fault for every point of the block, and what is to be remembered."""
+
+    values: dict[str, Raw | PointFault] = field(default_factory=dict)
+    refused: list[tuple[int, int]] = field(default_factory=list)
+    """Registers that are refused when asked alone."""
+    cuts: list[int] = field(default_factory=list)
+    """Registers that can be read, but not in one request with the register before."""
+
+
+def fault_of(code: int) -> PointFault:
+    """The fault of a point whose read ended with this exception."""
+    words, status = EXCEPTIONS.get(code, ("not in the standard", "BadCommunicationError"))
+    return PointFault(status, f"exception {code} ({words})", later=code in (5, 6))
+
+
+def heal(block: Block, code: int) -> Healing:
+    """Asks parts of a block that was refused with `code` until all of its points are known."""
+    run = _Run(block, Healed(), code)
+    low, high = 0, len(block.elements)
+    asked_as_a_whole = True
+    while low < high:
+        bad, confirmed = low, asked_as_a_whole
+        top = high
+        while top - bad > 1:
+            middle = (bad + top) // 2
+            if (yield from run.ask(bad, middle)):
+                bad, confirmed = middle, False
+            else:
+                top, confirmed = middle, True
+            if run.stopped:
+                return run.give_up()
+        if confirmed:
+            run.refuse(bad)
+        elif (yield from run.ask(bad, bad + 1)):
+            run.healed.cuts.append(block.elements[bad].first)
+        else:
+            run.refuse(bad)
+        low = bad + 1
+        if run.stopped:
+            return run.give_up()
+        if low < high and (yield from run.ask(low, high)):
+            low = high
+        asked_as_a_whole = True
+    return run.healed if run.succeeded else run.give_up()
+
+
+@dataclass(slots=True)
+class _Run:
+    block: Block
+    healed: Healed
+    code: int
+    requests: int = 0
+    succeeded: bool = False
+    dead_end: bool = False
+
+    def ask(self, begin: int, end: int) -> Generator[Block, Outcome, bool]:
+        """Reads elements begin..end-1; True and their values kept when the device answers."""
+        elements = self.block.elements[begin:end]
+        places = [place for element in elements for place in element.places]
+        part = build_block(self.block.table, elements[0].first, elements[-1].last, places, self.block.layout)
+        outcome = yield part
+        self.requests += 1
+        if isinstance(outcome, int):
+            self.code = outcome
+            self.dead_end = outcome not in HEALED_CODES
+            return False
+        self.succeeded = True
+        self.healed.values.update(zip((place.point.id for place in part.places), part.decode(outcome), strict=True))
+        return True
+
+    def refuse(self, index: int) -> None:
+        element: Element = self.block.elements[index]
+        self.healed.refused.append((element.first, element.last))
+        self.healed.values.update({place.point.id: fault_of(self.code) for place in element.places})
+
+    @property
+    def stopped(self) -> bool:
+        """Nothing sensible is left to try: the device refuses everything, is busy, or the requests are used up."""
+        hopeless = len(self.healed.refused) >= 2 and not self.succeeded
+        return self.dead_end or hopeless or self.requests >= MOST_REQUESTS
+
+    def give_up(self) -> Healed:
+        """The points that are not known yet get the fault of the last refusal; where nothing was read, nothing is learned."""
+        fault = fault_of(self.code)
+        for place in self.block.places:
+            self.healed.values.setdefault(place.point.id, fault)
+        lone = len(self.block.elements) == 1 and self.code in (2, 3)
+        if not self.succeeded and not lone:
+            self.healed.refused.clear()
+        return self.healed
+
+
+def remembered(layout: Mapping[str, Any], table: str, healed: Healed) -> dict[str, Any]:
+    """The layout with what a healing found: `refused` spans and `cuts`, a table each, sorted and merged."""
+    new = dict(layout)
+    if healed.refused:
+        spans = [tuple(span) for span in layout.get("refused", {}).get(table, ())] + healed.refused
+        new["refused"] = {**layout.get("refused", {}), table: _merged(spans)}
+    if healed.cuts:
+        cuts = {*layout.get("cuts", {}).get(table, ()), *healed.cuts}
+        new["cuts"] = {**layout.get("cuts", {}), table: sorted(cuts)}
+    return new
+
+
+def forgiven(layout: Mapping[str, Any], table: str, first: int, last: int) -> dict[str, Any]:
+    """The layout without refused spans that touch first..last: the device answers there again."""
+    spans = layout.get("refused", {}).get(table, ())
+    kept = [list(span) for span in spans if span[1] < first or last < span[0]]
+    return {**layout, "refused": {**layout.get("refused", {}), table: kept}}
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[list[int]]:
+    """Sorted spans, equal and nested ones once. Neighbours stay apart: each is forgiven by itself."""
+    kept: list[list[int]] = []
+    for first, last in sorted(set(spans), key=lambda span: (span[0], -span[1])):
+        if not kept or last > kept[-1][1]:
+            kept.append([first, last])
+    return kept
