@@ -105,12 +105,11 @@ class Power:
     hump_kw: float
     hump: DayHump
     wave: Wave
-    factor: float = 1.0
 
     def kw(self, t: float) -> float:
-        return self.factor * (self.base_kw + self.hump_kw * self.hump.value(t) + self.wave.value(t))
+        return self.base_kw + self.hump_kw * self.hump.value(t) + self.wave.value(t)
 
     def kwh(self, t: float) -> float:
         """Since EPOCH_S."""
         seconds = self.base_kw * (t - EPOCH_S) + self.hump_kw * self.hump.integral(t) + self.wave.integral(t)
-        return self.factor * seconds / 3600
+        return seconds / 3600

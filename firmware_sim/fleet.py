@@ -16,7 +16,7 @@ from typing import Any
 
 from firmware_sim.clock import Now, utc_offset_s, world_clock
 from firmware_sim.device import Device
-from firmware_sim.devices import load_model
+from firmware_sim.devices import build
 from firmware_sim.line import SerialLine
 from firmware_sim.tcp import Station, TcpServer
 from firmware_sim.wire import Wire
@@ -44,17 +44,55 @@ class Place:
     parity: str = "N"
 
 
+def _on_line(start: int, *rows: tuple[str, str, str, str]) -> tuple[Placed, ...]:
+    return tuple(Placed(id, model, unit, name, space) for unit, (id, model, name, space) in enumerate(rows, start))
+
+
 CAMPUS: tuple[Place, ...] = (
-    Place("incomer", "tcp", (Placed("incomer-1", "eastron-sdm630", 1, "Incomer 1", "b1/f0/switchroom"),)),
+    Place("incomer", "tcp", (Placed("incomer-1", "schneider-pm5000", 1, "Incomer 1", "b1/f0/switchroom"),)),
+    Place("chiller", "tcp", (Placed("chiller-1", "siemens-pac3200", 1, "Chiller 1", "b1/f0/plant"),)),
+    Place("datacentre", "tcp", (Placed("datacentre-1", "janitza-umg96rm-e", 1, "Data centre", "b1/f1/dc"),)),
+    Place("board-2a", "tcp", (Placed("board-2a", "branch-meter-24", 1, "Board 2A, 24 circuits", "b1/f2/riser"),)),
+    Place("pv", "tcp", (Placed("pv-1", "sunspec-inverter-three-phase", 1, "PV inverter, roof", "b1/roof"),)),
+    Place("ahu", "tcp", (Placed("ahu-1-fan", "abb-acs580", 1, "AHU 1 supply fan", "b1/roof/ahu1"),)),
+    Place(
+        "gateway-1",
+        "tcp",
+        _on_line(
+            1,
+            ("tenant-1", "abb-b23", "Tenant 1", "b1/f3"),
+            ("tenant-2", "carlo-gavazzi-em24", "Tenant 2", "b1/f3"),
+            ("lifts", "socomec-diris", "Lifts", "b1/roof/lifts"),
+            ("kitchen", "schneider-iem3000", "Kitchen", "b1/f0/kitchen"),
+        ),
+        baud=19_200,
+        parity="E",
+    ),
     Place(
         "rs485-1",
         "serial",
-        tuple(
-            Placed(f"floor-{floor}", "eastron-sdm630", floor, f"Floor {floor} lighting", f"b1/f{floor}")
-            for floor in range(1, 5)
+        _on_line(
+            1,
+            ("floor-1", "eastron-sdm630", "Floor 1 lighting and sockets", "b2/f1"),
+            ("floor-2", "chint-dtsu666", "Floor 2 lighting and sockets", "b2/f2"),
+            ("workshop", "acrel-dtsd1352", "Workshop (CT 200/5)", "b2/f0/workshop"),
+            ("laundry", "acrel-adw300", "Laundry", "b2/f0/laundry"),
+            ("carport", "deye-dtsd422", "Carport PV meter", "b2/carport"),
+        ),
+    ),
+    Place(
+        "rs485-2",
+        "rtu+tcp",
+        _on_line(
+            1,
+            ("room-301", "generic-air-quality", "Air quality, room 301", "b1/f3/r301"),
+            ("room-302", "generic-air-quality", "Air quality, room 302", "b1/f3/r302"),
+            ("relays-1", "relay-board-8", "Relays and door contacts", "b1/f0/security"),
+            ("pump-1", "danfoss-vlt-fc102", "Heating pump 1", "b1/f0/plant"),
         ),
     ),
 )
+"""Nineteen devices on nine links: own ports, a gateway, an RS-485 line and a serial server."""
 
 
 @dataclass(slots=True)
@@ -108,8 +146,8 @@ class Fleet:
 
     async def _open(self, place: Place, now: Now, offset: float) -> Running:
         devices = {
-            placed.id: Device(
-                load_model(placed.model),
+            placed.id: build(
+                placed.model,
                 id=placed.id,
                 unit=placed.unit,
                 seed=zlib.crc32(f"{self.seed}/{placed.id}".encode()),

@@ -87,7 +87,9 @@ def text(words: int) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One value in a table. `quantity` names a snapshot's entry, or `=N` a constant; `words` of the datasheet are `label`."""
+    """One value in a table. `quantity` names a snapshot's entry, or is a constant (`=12`, `=SunS`, `=` for no value); `label` is
+    the datasheet's word for it.
+    """
 
     address: int
     kind: Kind
@@ -97,12 +99,34 @@ class Cell:
     writable: bool = False
 
 
+def phases(
+    address: int, kind: Kind, stem: str, lsb: float = 1.0, label: str = "", *, step: int | None = None
+) -> tuple[Cell, Cell, Cell]:
+    """Three cells for stem1, stem2, stem3, one after the other unless `step` registers apart; `{}` in the label counts."""
+    apart = kind.words if step is None else step
+    one, two, three = (
+        Cell(address + index * apart, kind, f"{stem}{index + 1}", lsb, label.replace("{}", str(index + 1)))
+        for index in range(3)
+    )
+    return one, two, three
+
+
 class Holes(Enum):
     """What a device does with registers of a block that it does not have."""
 
     REFUSE = "exception 02 for the whole block"
     FILL = "filler inside a block that begins at a register it has; exception 02 otherwise"
     ALWAYS_FILL = "filler anywhere"
+
+
+def _constant(text: str) -> Value:
+    """`=` no value, `=12` and `=-2` a number, `=SunS` a string."""
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 class Image:
@@ -116,21 +140,25 @@ class Image:
         self._holes = holes
         self._filler = filler
         self._inside: set[int] = set()
-        self._cells = tuple(cells)
+        self._varying = tuple(cell for cell in cells if not cell.quantity.startswith("="))
         self.cells = {cell.address: cell for cell in cells}
         for cell in cells:
             first = cell.address - self._low
             self._defined[first : first + cell.kind.words] = b"\1" * cell.kind.words
             if whole_values:
                 self._inside.update(range(cell.address + 1, cell.address + cell.kind.words))
+            if cell.quantity.startswith("="):
+                self._put(cell, _constant(cell.quantity[1:]))
 
     def update(self, snapshot: Snapshot, absent: Iterable[str] = ()) -> None:
         """Encodes the snapshot; quantities in `absent` become what the device sends for "no value"."""
         missing = set(absent)
-        for cell in self._cells:
-            value = None if cell.quantity in missing else snapshot[cell.quantity]
-            offset = 2 * (cell.address - self._low)
-            self._bytes[offset : offset + 2 * cell.kind.words] = cell.kind.encode(value, cell.lsb)
+        for cell in self._varying:
+            self._put(cell, None if cell.quantity in missing else snapshot[cell.quantity])
+
+    def _put(self, cell: Cell, value: Value) -> None:
+        offset = 2 * (cell.address - self._low)
+        self._bytes[offset : offset + 2 * cell.kind.words] = cell.kind.encode(value, cell.lsb)
 
     def read(self, address: int, count: int) -> bytes | None:
         """`count` registers, high byte first; None = illegal data address."""

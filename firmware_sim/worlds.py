@@ -1,4 +1,4 @@
-"""The physical worlds behind the registers: a three-phase load or generator, an inverter, a drive, a room, a relay board.
+"""The physical worlds behind the registers of meters: mains, three-phase loads and generators.
 
 A world is a function of time and seed (plus what was written to it), in plain units: V, A, kW, kvar, kVA, kWh, Hz, degrees
 Celsius. It knows nothing of registers.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from math import sqrt
+from math import atan, degrees, sqrt
 from typing import Protocol
 
-from firmware_sim.curves import DayHump, Power, Wave
+from firmware_sim.curves import EPOCH_S, DayHump, Power, Wave
 from firmware_sim.registers import Value
 
 ILLEGAL_VALUE = 3
@@ -64,8 +64,18 @@ def _line_to_line(a: float, b: float) -> float:
     return sqrt(a * a + b * b + a * b)
 
 
+def sun(seed: int, utc_offset_s: float) -> DayHump:
+    """Daylight from 6 to 18 o'clock, clouds that differ from day to day and pass within one."""
+    return DayHump(6.0, 18.0, seed, spread=0.65, ripple=0.12, cycles=37, utc_offset_s=utc_offset_s)
+
+
+def people(seed: int, utc_offset_s: float, *, opens_h: float = 6.5, closes_h: float = 20.0) -> DayHump:
+    """A working day, little at weekends."""
+    return DayHump(opens_h, closes_h, seed, weekend=0.3, spread=0.15, ripple=0.08, cycles=31, utc_offset_s=utc_offset_s)
+
+
 class ThreePhase(ReadOnly):
-    """A three-phase load (or, with `exports`, a generator) as a meter sees it.
+    """A three-phase load, or a generator, as a meter sees it.
 
     Powers, currents, apparent and reactive power agree in every snapshot; energies are the exact integrals of the powers.
     """
@@ -77,81 +87,101 @@ class ThreePhase(ReadOnly):
         rated_kw: float = 40.0,
         day: DayHump | None = None,
         base: float = 0.22,
-        exports: bool = False,
         utc_offset_s: float = 0.0,
     ) -> None:
         rng = random.Random(seed)
         self.mains = Mains.seeded(rng)
-        hump = day or DayHump(
-            6.5, 20.0, seed, weekend=0.3, spread=0.15, ripple=0.08, cycles=31, utc_offset_s=utc_offset_s
+        self.power = Power(
+            base * rated_kw,
+            (0.9 - base) * rated_kw,
+            day or people(seed, utc_offset_s),
+            Wave.wandering(rng, min(0.04, base / 2) * rated_kw),
         )
-        sign = -1.0 if exports else 1.0
-        self.power = Power(base * rated_kw, (0.9 - base) * rated_kw, hump, Wave.wandering(rng, 0.04 * rated_kw), sign)
         one, two = rng.uniform(0.29, 0.36), rng.uniform(0.30, 0.36)
         self._shares = (one, two, 1 - one - two)
         self._tan_phi = rng.uniform(0.2, 0.45)
-        self._exports = exports
-        self._first_kwh = rng.uniform(8_000, 90_000)
+        self._exports = False
+        self._kwh_0 = rng.uniform(8_000, 90_000)
         self._other_kwh = rng.uniform(0, 40)
-        self._first_kvarh = rng.uniform(2_000, 20_000)
+        self._kvarh_0 = rng.uniform(2_000, 20_000)
         self._thd = Wave.wandering(rng, 0.6)
+
+    @classmethod
+    def generating(cls, seed: int, *, rated_kw: float, utc_offset_s: float) -> ThreePhase:
+        """A PV plant behind the meter: power is negative while the sun shines."""
+        world = cls(seed, rated_kw=rated_kw, day=sun(seed, utc_offset_s), base=0.0, utc_offset_s=utc_offset_s)
+        world._exports = True
+        return world
 
     def snapshot(self, t: float) -> dict[str, Value]:
         volts = self.mains.volts(t)
-        total_kw = self.power.kw(t)
-        kwh = abs(self.power.kwh(t))
-        forward, reverse = self._first_kwh + kwh, self._other_kwh
-        if self._exports:
-            forward, reverse = reverse, forward
-        values: dict[str, Value] = {
-            "u12": _line_to_line(volts[0], volts[1]),
-            "u23": _line_to_line(volts[1], volts[2]),
-            "u31": _line_to_line(volts[2], volts[0]),
-            "frequency": self.mains.frequency(t),
-            "kwh_import": forward,
-            "kwh_export": reverse,
-            "kwh_total": forward + reverse,
-            "kvarh_import": self._first_kvarh + kwh * self._tan_phi,
-            "kvarh_export": 0.0,
-            "kvarh_total": self._first_kvarh + kwh * self._tan_phi,
-            "kvah": (self._first_kwh + kwh) * sqrt(1 + self._tan_phi**2),
-            "thd_u": 2.1 + self._thd.value(t),
-            "thd_i": 7.5 + 3 * self._thd.value(t),
-            "zero": 0.0,
-        }
-        pf = 1 / sqrt(1 + self._tan_phi**2)
-        signed_pf = pf if total_kw >= 0 else -pf
+        sign = -1.0 if self._exports else 1.0
+        kw = self.power.kw(t)
+        ratio = sqrt(1 + self._tan_phi**2)
+        values = self._totals(t, volts, sign * kw, kw * self._tan_phi, kw * ratio, sign / ratio)
+        values |= self._energies(t)
         amps = []
         for index, (u, share) in enumerate(zip(volts, self._shares, strict=True), 1):
-            kw = total_kw * share
-            kva = abs(kw) / pf
+            kva = kw * share * ratio
             amps.append(kva * 1000 / u)
             values |= {
                 f"u{index}": u,
                 f"i{index}": amps[-1],
-                f"kw{index}": kw,
-                f"kvar{index}": abs(kw) * self._tan_phi,
+                f"i_signed{index}": sign * amps[-1],
+                f"kw{index}": sign * kw * share,
+                f"kvar{index}": kw * share * self._tan_phi,
                 f"kva{index}": kva,
-                f"pf{index}": signed_pf,
-                f"angle{index}": 20.0,
+                f"pf{index}": sign / ratio,
+                f"angle{index}": degrees(atan(self._tan_phi)),
+                f"thd_u{index}": 2.1 + self._thd.value(t + index),
+                f"thd_i{index}": 7.5 + 3 * self._thd.value(t + 10 * index),
             }
         a, b, c = amps
         values |= {
-            "u_avg": sum(volts) / 3,
-            "ull_avg": (
-                _line_to_line(volts[0], volts[1])
-                + _line_to_line(volts[1], volts[2])
-                + _line_to_line(volts[2], volts[0])
-            )
-            / 3,
             "i_avg": (a + b + c) / 3,
             "i_sum": a + b + c,
             "i_n": sqrt(max(a * a + b * b + c * c - a * b - b * c - c * a, 0.0)),
-            "kw": total_kw,
-            "kvar": abs(total_kw) * self._tan_phi,
-            "kva": abs(total_kw) / pf,
-            "pf": signed_pf,
-            "kw_demand": abs(total_kw) * 0.97,
-            "kw_demand_max": abs(self.power.base_kw + self.power.hump_kw),
         }
+        return values
+
+    def _totals(
+        self, t: float, volts: tuple[float, float, float], kw: float, kvar: float, kva: float, pf: float
+    ) -> dict[str, Value]:
+        u1, u2, u3 = volts
+        u12, u23, u31 = _line_to_line(u1, u2), _line_to_line(u2, u3), _line_to_line(u3, u1)
+        return {
+            "u12": u12,
+            "u23": u23,
+            "u31": u31,
+            "u_avg": (u1 + u2 + u3) / 3,
+            "ull_avg": (u12 + u23 + u31) / 3,
+            "frequency": self.mains.frequency(t),
+            "kw": kw,
+            "kvar": kvar,
+            "kva": kva,
+            "pf": pf,
+            "angle": degrees(atan(self._tan_phi)),
+            "kw_demand": abs(kw) * 0.97,
+            "kw_demand_max": self.power.base_kw + self.power.hump_kw,
+            "hours": (t - EPOCH_S) / 3600,
+        }
+
+    def _energies(self, t: float) -> dict[str, Value]:
+        made = self.power.kwh(t)
+        main = self._kwh_0 + made
+        forward, reverse = (self._other_kwh, main) if self._exports else (main, self._other_kwh)
+        kvarh = self._kvarh_0 + made * self._tan_phi
+        values: dict[str, Value] = {
+            "kwh_import": forward,
+            "kwh_export": reverse,
+            "kwh_total": forward + reverse,
+            "kwh_net": forward - reverse,
+            "kvarh_import": kvarh,
+            "kvarh_export": 0.0,
+            "kvarh_total": kvarh,
+            "kvah": main * sqrt(1 + self._tan_phi**2),
+        }
+        for index, share in enumerate(self._shares, 1):
+            values[f"kwh_phase{index}"] = forward * share
+            values[f"kwh_export_phase{index}"] = reverse * share
         return values

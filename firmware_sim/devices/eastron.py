@@ -7,34 +7,20 @@ begins or ends inside a value is refused with exception 02; reserved parameters 
 from __future__ import annotations
 
 from firmware_sim.device import Model
-from firmware_sim.registers import F32, INPUT, Cell, Holes
+from firmware_sim.registers import F32, HOLDING, INPUT, Cell, Holes, phases
 from firmware_sim.worlds import ThreePhase
 
 _W = 0.001
 """The meter says W and var where the world says kW and kvar."""
 
 _INPUTS = (
-    Cell(0x0000, F32, "u1", label="Phase 1 line to neutral volts"),
-    Cell(0x0002, F32, "u2", label="Phase 2 line to neutral volts"),
-    Cell(0x0004, F32, "u3", label="Phase 3 line to neutral volts"),
-    Cell(0x0006, F32, "i1", label="Phase 1 current"),
-    Cell(0x0008, F32, "i2", label="Phase 2 current"),
-    Cell(0x000A, F32, "i3", label="Phase 3 current"),
-    Cell(0x000C, F32, "kw1", _W, "Phase 1 power"),
-    Cell(0x000E, F32, "kw2", _W, "Phase 2 power"),
-    Cell(0x0010, F32, "kw3", _W, "Phase 3 power"),
-    Cell(0x0012, F32, "kva1", _W, "Phase 1 volt amps"),
-    Cell(0x0014, F32, "kva2", _W, "Phase 2 volt amps"),
-    Cell(0x0016, F32, "kva3", _W, "Phase 3 volt amps"),
-    Cell(0x0018, F32, "kvar1", _W, "Phase 1 volt amps reactive"),
-    Cell(0x001A, F32, "kvar2", _W, "Phase 2 volt amps reactive"),
-    Cell(0x001C, F32, "kvar3", _W, "Phase 3 volt amps reactive"),
-    Cell(0x001E, F32, "pf1", label="Phase 1 power factor"),
-    Cell(0x0020, F32, "pf2", label="Phase 2 power factor"),
-    Cell(0x0022, F32, "pf3", label="Phase 3 power factor"),
-    Cell(0x0024, F32, "angle1", label="Phase 1 phase angle"),
-    Cell(0x0026, F32, "angle2", label="Phase 2 phase angle"),
-    Cell(0x0028, F32, "angle3", label="Phase 3 phase angle"),
+    *phases(0x0000, F32, "u", label="Phase {} line to neutral volts"),
+    *phases(0x0006, F32, "i", label="Phase {} current"),
+    *phases(0x000C, F32, "kw", _W, "Phase {} power"),
+    *phases(0x0012, F32, "kva", _W, "Phase {} volt amps"),
+    *phases(0x0018, F32, "kvar", _W, "Phase {} volt amps reactive"),
+    *phases(0x001E, F32, "pf", label="Phase {} power factor"),
+    *phases(0x0024, F32, "angle", label="Phase {} phase angle"),
     Cell(0x002A, F32, "u_avg", label="Average line to neutral volts"),
     Cell(0x002E, F32, "i_avg", label="Average line current"),
     Cell(0x0030, F32, "i_sum", label="Sum of line currents"),
@@ -42,13 +28,13 @@ _INPUTS = (
     Cell(0x0038, F32, "kva", _W, "Total system volt amps"),
     Cell(0x003C, F32, "kvar", _W, "Total system VAr"),
     Cell(0x003E, F32, "pf", label="Total system power factor"),
-    Cell(0x0042, F32, "angle1", label="Total system phase angle"),
+    Cell(0x0042, F32, "angle", label="Total system phase angle"),
     Cell(0x0046, F32, "frequency", label="Frequency of supply voltages"),
     Cell(0x0048, F32, "kwh_import", label="Total import kWh"),
     Cell(0x004A, F32, "kwh_export", label="Total export kWh"),
     Cell(0x004C, F32, "kvarh_import", label="Total import kVArh"),
     Cell(0x004E, F32, "kvarh_export", label="Total export kVArh"),
-    Cell(0x0050, F32, "kvah", label="Total VAh"),
+    Cell(0x0050, F32, "kvah", label="Total kVAh"),
     Cell(0x0054, F32, "kw_demand", _W, "Total system power demand"),
     Cell(0x0056, F32, "kw_demand_max", _W, "Maximum total system power demand"),
     Cell(0x00C8, F32, "u12", label="Line 1 to line 2 volts"),
@@ -56,8 +42,17 @@ _INPUTS = (
     Cell(0x00CC, F32, "u31", label="Line 3 to line 1 volts"),
     Cell(0x00CE, F32, "ull_avg", label="Average line to line volts"),
     Cell(0x00E0, F32, "i_n", label="Neutral current"),
+    *phases(0x00EA, F32, "thd_u", label="Phase {} L/N volts THD"),
+    *phases(0x00F0, F32, "thd_i", label="Phase {} current THD"),
     Cell(0x0156, F32, "kwh_total", label="Total kWh"),
     Cell(0x0158, F32, "kvarh_total", label="Total kVArh"),
+)
+
+_HOLDING = (
+    Cell(0x0002, F32, "=60", label="Demand period"),
+    Cell(0x000A, F32, "=3", label="System type: 3 = 3p4w"),
+    Cell(0x0014, F32, "=1", label="Network node"),
+    Cell(0x001C, F32, "=2", label="Network baud rate: 2 = 9600"),
 )
 
 SDM630 = Model(
@@ -65,11 +60,11 @@ SDM630 = Model(
     title="Eastron SDM630 Modbus",
     source="Eastron, SDM630 Modbus protocol, input registers",
     world=lambda seed, offset: ThreePhase(seed, rated_kw=30, utc_offset_s=offset),
-    tables={INPUT: _INPUTS},
+    tables={INPUT: _INPUTS, HOLDING: _HOLDING},
     functions=frozenset({3, 4, 16}),
     holes=Holes.FILL,
     whole_values=True,
     max_registers=80,
     turnaround_s=0.025,
-    counters={"kwh_import": 1_000_000.0, "kwh_export": 1_000_000.0, "kwh_total": 1_000_000.0},
+    counters={"kwh_import": 1e7, "kwh_export": 1e7, "kwh_total": 1e7},
 )
