@@ -59,8 +59,7 @@ class DeviceReader:
         self.claim_id(entry.id, (*path, "id"))
         link = self._link(entry.link, path)
         profile = self._profile(entry.profile, path)
-        if link is not None and profile is not None:
-            self._check_unit(entry, link, profile, path)
+        if link is not None and profile is not None and self._check_unit(entry, link, profile, path):
             self._check_address(entry, link, path)
         if profile is None:
             return []
@@ -131,20 +130,23 @@ class DeviceReader:
             self._profiles[profile_id] = profile
         return self._profiles[profile_id]  # None: said with the first device of this profile
 
-    def _check_unit(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> None:
+    def _check_unit(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> bool:
         if profile.protocol != "modbus":
-            return
+            return True
         unit, at = entry.unit, (*path, "unit")
         is_direct = link.config.kind in ("tcp", "fake")
         if is_direct and unit in (0, 255):  # Modbus Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.2
-            return
+            return True
+        if isinstance(unit, int) and 1 <= unit <= 247:
+            return True
         if unit == 0:
             self.problems.add(
                 at, "0 is the broadcast unit, which nobody answers", "give the meter's own unit, 1 to 247"
             )
-        elif not isinstance(unit, int) or not 1 <= unit <= 247:
+        else:
             step = "give a unit of 1 to 247" + (" (or 255 for a device with its own address)" if is_direct else "")
             self.problems.add(at, f"{shown(unit)} is no Modbus unit", step)
+        return False
 
     def _check_address(self, entry: DeviceEntry, link: Link, path: KeyPath) -> None:
         address = (*link.wire, entry.unit)

@@ -400,13 +400,13 @@ def test_any_shape_is_refused_in_words(tmp_path: Path, text: str) -> None:
         load_config(path)
 
 
-def test_a_hundred_thousand_devices(load: Loader) -> None:
-    links = "links:\n" + "".join(f"  l{n}: tcp://10.0.{n // 250}.{n % 250}:502\n" for n in range(500))
+def test_very_many_devices_share_what_is_equal(load: Loader) -> None:
+    links = "links:\n" + "".join(f"  l{n}: tcp://10.0.{n // 250}.{n % 250}:502\n" for n in range(150))
     devices = "".join(
-        f"- {{id: m{n}, link: l{n // 200}, unit: {n % 200 + 1}, profile: eastron-sdm630}}\n" for n in range(100_000)
+        f"- {{id: m{n}, link: l{n // 200}, unit: {n % 200 + 1}, profile: eastron-sdm630}}\n" for n in range(30_000)
     )
     config = load(devices, links=links)
-    assert len(config.devices) == 100_000
+    assert len(config.devices) == 30_000
     assert len({id(found.points) for found in config.devices}) == 1
 
 
