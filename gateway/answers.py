@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from gateway.contract.messages import PointMeta
@@ -22,7 +24,7 @@ class Healthz(msgspec.Struct, kw_only=True):
     ok: bool
     version: str
     store: StoreState
-    ingest: dict[str, object]
+    ingest: dict[str, Any]
 
 
 class Agent(msgspec.Struct, kw_only=True):
