@@ -6,7 +6,7 @@ Composes the readers of the sections; each of those is pure but for the files th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -51,9 +51,10 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
     settings = read_mqtt(mqtt, folder, problems) if mqtt is not None else None
     links = read_links(data.get("links"), problems)
     library = profiles or Library.default([folder / text for text in (agent.profiles if agent else ())])
-    devices = _read_devices(data, links, library, problems)
+    places: dict[str, KeyPath] = {}
+    devices = _read_devices(data, links, library, places, problems)
     if not problems.count:
-        _check_loads(links, devices, problems)
+        _check_loads(links, devices, places, problems)
     problems.raise_if_any()
     assert agent is not None
     assert mqtt is not None
@@ -117,8 +118,13 @@ def _check_time_zone(name: str, problems: Problems) -> None:
 
 
 def _read_devices(
-    data: Mapping[str, Any], links: Mapping[str, Link], library: Library, problems: Problems
+    data: Mapping[str, Any],
+    links: Mapping[str, Link],
+    library: Library,
+    places: dict[str, KeyPath],
+    problems: Problems,
 ) -> list[Device]:
+    """The devices in the order of the file, virtual ones last. `places` takes where each polled one is written."""
     entries = data.get("devices")
     if not isinstance(entries, list):
         what = "the section devices is missing" if entries is None else f"devices is {shown(entries)}"
@@ -147,18 +153,24 @@ def _read_devices(
             continue
         entry = problems.parse(DeviceEntry, raw, path)
         if entry is not None:
-            polled += reader.read(entry, path)
+            found = reader.read(entry, path)
+            places.update((device.id, path) for device in found)
+            polled += found
         elif isinstance(raw, Mapping):
             reader.glance(raw, path)
     return polled + read_virtual(virtual, polled, problems, complete=problems.count == before)
 
 
-def _check_loads(links: Mapping[str, Link], devices: list[Device], problems: Problems) -> None:
-    """Refuses what cannot fit on its line, with the arithmetic, unless the link says that it may."""
-    lines = {link_id: link.config for link_id, link in links.items() if link.config.is_line}
-    on_lines = [device for device in devices if device.link in lines]
-    for load in link_loads(tuple(lines.values()), on_lines, load_drivers(on_lines)):
+def _check_loads(
+    links: Mapping[str, Link], devices: Sequence[Device], places: Mapping[str, KeyPath], problems: Problems
+) -> None:
+    """Refuses points that no read can bring, and what cannot fit on its line, with the arithmetic, unless the link says that
+    it may."""
+    wired = [device for device in devices if device.link]
+    for load in link_loads([link.config for link in links.values()], wired, load_drivers(wired)):
         link = links[load.link.id]
+        for device_id, error in load.refused:
+            problems.add(places[device_id], f"{device_id} {error.where}: {error.what}", error.next_step)
         if load.is_overloaded and not link.allow_overload:
             step = f"poll slower, raise the baud rate, or set links.{load.link.id}.allow_overload: true"
             problems.add(link.path, f"{load.text()} ({load.arithmetic()})", step)

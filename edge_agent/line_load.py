@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point
-from drivers.base import Batch, Driver, Limits, LinkConfig
+from drivers.base import Batch, Driver, LinkConfig
 from edge_agent.model import Device
 
 ROUND_TRIP_S = 0.02
@@ -41,13 +42,18 @@ class GroupLoad:
 
 @dataclass(frozen=True, slots=True)
 class LinkLoad:
-    """The load of one link. `unplanned` counts devices whose reads are not known before they are located (SunSpec)."""
+    """The load of one link.
+
+    `unplanned` counts devices whose reads are known only once they were looked at (SunSpec); `refused` are devices with a
+    point that no read can bring.
+    """
 
     link: LinkConfig
     groups: tuple[GroupLoad, ...]
     devices: int
     points: int
     unplanned: int = 0
+    refused: tuple[tuple[str, ConfigError], ...] = ()
 
     @property
     def share(self) -> float:
@@ -128,6 +134,10 @@ def _needed(members: Sequence[Point], internal: Mapping[str, Point]) -> list[Poi
     return [internal[name] for name in sorted(ids & internal.keys())]
 
 
+Plan = dict[tuple[float, bool], tuple[Batch, ...]]
+"""The batches of one device by group."""
+
+
 def link_loads(
     links: Sequence[LinkConfig], devices: Iterable[Device], drivers: Mapping[str, Driver]
 ) -> tuple[LinkLoad, ...]:
@@ -136,7 +146,7 @@ def link_loads(
     for device in devices:
         if device.link in by_link and device.disabled is None:
             by_link[device.link].append(device)
-    plans: dict[tuple[int, Limits, str], dict[tuple[float, bool], tuple[Batch, ...]] | None] = {}
+    plans: dict[tuple[Any, ...], Plan | ConfigError] = {}
     return tuple(_link_load(link, by_link[link.id], drivers, plans) for link in links)
 
 
@@ -144,37 +154,52 @@ def _link_load(
     link: LinkConfig,
     devices: Sequence[Device],
     drivers: Mapping[str, Driver],
-    plans: dict[tuple[int, Limits, str], dict[tuple[float, bool], tuple[Batch, ...]] | None],
+    plans: dict[tuple[Any, ...], Plan | ConfigError],
 ) -> LinkLoad:
-    sums: dict[tuple[float, bool], list[float]] = {}
+    sums: dict[tuple[float, bool], _Sum] = {}
     unplanned = 0
+    refused: list[tuple[str, ConfigError]] = []
+    cost_key = (link.kind, link.baud, link.bits_per_char, link.turnaround_s)
     for device in devices:
-        key = (id(device.points), device.limits, link.id)
+        key = (id(device.points), device.limits, *cost_key)
         if key not in plans:
             plans[key] = _plan(device, link, drivers[device.protocol])
         plan = plans[key]
-        if plan is None:
-            unplanned += 1
+        if isinstance(plan, ConfigError):
+            refused.append((device.id, plan))
             continue
+        unplanned += any(batch.suspect for batches in plan.values() for batch in batches)
         for group, batches in plan.items():
-            total = sums.setdefault(group, [0, 0, 0, 0.0])
-            total[0] += 1
-            total[1] += len(batches)
-            total[2] += sum(batch.request_bytes + batch.reply_bytes for batch in batches)
-            total[3] += sum(request_s(link, batch) for batch in batches)
-    groups = tuple(
-        GroupLoad(period, is_aligned, int(total[0]), int(total[1]), int(total[2]), total[3])
-        for (period, is_aligned), total in sorted(sums.items())
-    )
-    published = sum(not point.internal for device in devices for point in device.points)
-    return LinkLoad(link, groups, len(devices), published, unplanned)
+            sums.setdefault(group, _Sum()).add([batch for batch in batches if not batch.suspect], link)
+    groups = tuple(sums[group].load(*group) for group in sorted(sums))
+    points = sum(not point.internal for device in devices for point in device.points)
+    return LinkLoad(link, groups, len(devices), points, unplanned, tuple(refused))
 
 
-def _plan(device: Device, link: LinkConfig, driver: Driver) -> dict[tuple[float, bool], tuple[Batch, ...]] | None:
-    """Batches by group; None where the driver must first look at the device."""
+@dataclass(slots=True)
+class _Sum:
+    """Adds up one group of one link."""
+
+    devices: int = 0
+    requests: int = 0
+    wire_bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, batches: Sequence[Batch], link: LinkConfig) -> None:
+        self.devices += 1
+        self.requests += len(batches)
+        self.wire_bytes += sum(batch.request_bytes + batch.reply_bytes for batch in batches)
+        self.seconds += sum(request_s(link, batch) for batch in batches)
+
+    def load(self, period_s: float, is_aligned: bool) -> GroupLoad:
+        return GroupLoad(period_s, is_aligned, self.devices, self.requests, self.wire_bytes, self.seconds)
+
+
+def _plan(device: Device, link: LinkConfig, driver: Driver) -> Plan | ConfigError:
+    """Batches by group, or why there can be none."""
     try:
         return {
             group: driver.plan(points, device.limits, None, link) for group, points in groups_of(device.points).items()
         }
-    except ConfigError:
-        return None
+    except ConfigError as error:
+        return error

@@ -1,0 +1,112 @@
+"""The load of a line is bytes, silences and turnaround, and what cannot fit is refused with the sum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from device_profiles.errors import ConfigError
+from device_profiles.schema import Modbus, Point, ScaleFrom
+from drivers.base import Batch, LinkConfig
+from edge_agent.config import load_config, load_drivers
+from edge_agent.line_load import gap_s, groups_of, link_loads, percent, request_s
+
+LINE = LinkConfig(id="rs485-1", kind="serial", path="/dev/ttyUSB0", baud=9600, parity="E")
+
+
+@pytest.mark.parametrize(
+    ("baud", "registers", "per_second"),
+    [(9600, 1, 39.7), (9600, 10, 21.8), (9600, 125, 3.23), (19200, 10, 43.6), (115200, 10, 150), (115200, 125, 34.9)],
+)
+def test_the_least_time_of_a_request(baud: int, registers: int, per_second: float) -> None:
+    """Request of 8 and reply of 5 + 2n characters of 11 bits with both silences, worked out by hand."""
+    link = replace(LINE, baud=baud)
+    assert 1 / request_s(link, Batch(("a",), 8, 5 + 2 * registers)) == pytest.approx(per_second, rel=0.01)
+
+
+def test_gaps_are_fixed_above_19200() -> None:
+    assert gap_s(replace(LINE, baud=19200)) == pytest.approx(3.5 * 11 / 19200)
+    assert gap_s(replace(LINE, baud=38400)) == 0.00175
+
+
+def test_turnaround_and_round_trips() -> None:
+    batch = Batch(("a",), 8, 7)
+    assert request_s(replace(LINE, turnaround_s=0.05), batch) == pytest.approx(request_s(LINE, batch) + 0.05)
+    assert request_s(LinkConfig(id="t", kind="tcp", host="h"), batch) == 0.02
+
+
+def test_groups_take_their_scale_factors_along() -> None:
+    def point(name: str, **keys: object) -> Point:
+        return Point.model_validate({"id": name, "address": Modbus(reg=1), **keys})
+
+    points = (
+        point("a", poll=10, scale_from=ScaleFrom(point="sf")),
+        point("b", align=900, scale_from=ScaleFrom(point="sf")),
+        point("c", poll=10, align=900),
+        point("sf", internal=True, poll=30),
+    )
+    named = {key: [member.id for member in members] for key, members in groups_of(points).items()}
+    assert named == {(10.0, False): ["a", "c", "sf"], (900.0, True): ["b", "c", "sf"]}
+
+
+def agent_yaml(tmp_path: Path, links: str, devices: str) -> Path:
+    path = tmp_path / "agent.yaml"
+    head = 'agent: {id: a, site: s, tz: UTC}\nmqtt: {url: "mqtt://127.0.0.1"}\n'
+    path.write_text(f"{head}links:\n  {links}\ndevices:\n{devices}")
+    return path
+
+
+def meters(count: int, more: str = "") -> str:
+    return "".join(
+        f"- {{id: m{n}, link: rs485-1, unit: {n}, profile: eastron-sdm630{more}}}\n" for n in range(1, count + 1)
+    )
+
+
+def test_what_cannot_fit_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
+    link = "rs485-1: {kind: serial, path: /dev/ttyUSB0, baud: 2400, parity: E}"
+    path = agent_yaml(tmp_path, link, meters(40, ", poll: 10"))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    told = str(caught.value)
+    assert "agent.yaml:4 links.rs485-1: rs485-1 at 2400 8E1: " in told
+    assert " % of the line, the 10 s group needs " in told
+    assert "requests of 40 devices" in told
+    assert "bytes x 11 bits / 2400 Bd" in told
+    assert "allow_overload: true" in told
+    path.write_text(path.read_text().replace("parity: E", "parity: E, allow_overload: true"))
+    assert "readings will be late" in str(load_config(path).warnings[0])
+
+
+def test_the_load_of_a_configuration(tmp_path: Path) -> None:
+    link = "rs485-1: {kind: serial, path: /dev/ttyUSB0, baud: 9600}\n  t: 'tcp://h'"
+    devices = (
+        meters(2, ", poll: 1min") + "- {id: off, link: rs485-1, unit: 9, profile: eastron-sdm630, disabled: why}\n"
+    )
+    devices += "- {id: t1, link: t, unit: 1, profile: eastron-sdm630, poll: 0.01}\n"
+    config = load_config(agent_yaml(tmp_path, link, devices))
+    serial, tcp = link_loads(config.links, config.devices, load_drivers(config.devices))
+    assert serial.devices == 2
+    assert [(group.period_s, group.is_aligned, group.devices) for group in serial.groups] == [
+        (60, False, 2),
+        (900, True, 2),
+    ]
+    assert serial.share == pytest.approx(sum(group.seconds / group.period_s for group in serial.groups))
+    assert 0 < serial.share < 0.5
+    assert tcp.share > 1
+    assert not tcp.is_overloaded
+
+
+def test_what_no_read_can_bring_is_said_at_its_device(tmp_path: Path) -> None:
+    devices = (
+        meters(1)
+        + "- {id: m9, link: rs485-1, unit: 9, profile: eastron-sdm630, limits: {forbidden: [[input, 0, 0]]}}\n"
+    )
+    with pytest.raises(ConfigError, match=r"agent.yaml:7 devices\[1\]: m9 voltage_l1: registers 0 to 1 .* forbidden"):
+        load_config(agent_yaml(tmp_path, "rs485-1: 'serial:/dev/ttyUSB0'", devices))
+
+
+@pytest.mark.parametrize(("share", "text"), [(1.37, "137 %"), (0.0042, "0.42 %"), (0.105, "10 %"), (0, "0 %")])
+def test_percent(share: float, text: str) -> None:
+    assert percent(share) == text
