@@ -7,11 +7,12 @@ none: they are written as soon as it is back. When the bound is reached the olde
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from threading import Lock
 
 from edge_agent.spool.entry import Entry, Kind
+from edge_agent.spool.ranges import Ranges
 
 MAX_BYTES = 16 * 1024**2
 MAX_MESSAGES = 20_000
@@ -76,12 +77,14 @@ class Buffer:
             while self._resident and self._resident[0].key <= up_to_key:
                 self._bytes -= _size(self._resident.popleft())
 
-    def forget(self, is_forgotten: Callable[[int], bool]) -> None:
+    def forget(self, ranges: Ranges) -> None:
         """Drops what was handed on without a disk and is acknowledged."""
         with self._lock:
+            if not self._resident:
+                return
             kept: deque[Entry] = deque()
             for entry in self._resident:
-                if is_forgotten(entry.key):
+                if entry.key in ranges:
                     self._bytes -= _size(entry)
                 else:
                     kept.append(entry)

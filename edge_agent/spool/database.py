@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from edge_agent.spool.entry import Row, Seal
 
 APPLICATION_ID = 0x504C5253  # "PLRS"
 FORMAT = 1
-EPOCH_ROOT = 3
-"""Root page of `epoch`: the first table made; page 2 is the pointer map of incremental vacuum."""
+EPOCH_ROOT, STATE_ROOT = 3, 4
+"""Root pages: the first tables made; page 2 is the pointer map of incremental vacuum."""
 CHUNKS = (256, 64, 16, 4, 1)
 """Rows of the multi-row INSERTs. A single statement releases the GIL once; `executemany` does it once a row and waits up to
 5 ms each time while the event loop is busy (measured: 2,200 us against 98 us a message)."""
@@ -35,14 +35,14 @@ _INSERTS = tuple((n, f"INSERT OR IGNORE INTO message({_COLUMNS}) VALUES{','.join
 _SCHEMA = (
     "CREATE TABLE epoch(id INTEGER PRIMARY KEY, epoch TEXT, base INTEGER, last INTEGER, oldest INTEGER, held INTEGER,"
     " commits INTEGER, crc INTEGER)",
+    "CREATE TABLE state(id INTEGER PRIMARY KEY, namespace TEXT, key TEXT, value BLOB, crc INTEGER)",
     "CREATE TABLE message(key INTEGER PRIMARY KEY, epoch TEXT, seq INTEGER, kind INTEGER, device TEXT, cls TEXT,"
     " t_ms INTEGER, crc INTEGER, payload BLOB)",
-    "CREATE TABLE state(id INTEGER PRIMARY KEY, namespace TEXT, key TEXT, value BLOB, crc INTEGER)",
     "CREATE TABLE identity(id INTEGER PRIMARY KEY, site TEXT, agent TEXT)",
 )
 
 
-class Unusable(Exception):
+class Unusable(sqlite3.DatabaseError):
     """The file is not a spool of ours. `reason` is a word for its new name: `damaged`, `foreign`, `format-7`."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -91,6 +91,7 @@ class Database:
     @classmethod
     def open(cls, path: Path, seal: Seal, *, site: str, agent: str) -> Database:
         """Opens or makes the file. Raises `Unusable` for a file that is not a spool of this agent, `sqlite3.Error` else."""
+        path.touch(mode=0o640)  # SQLite gives its log the same mode
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rwc",
             uri=True,
@@ -145,6 +146,32 @@ class Database:
                     self._connection.execute("DELETE FROM epoch WHERE id = ?", (row.id,))
             self._count(last)
 
+    def adopt(self, rows: Iterable[EpochRow]) -> None:
+        """Adds epochs found elsewhere, before `begin` or during a rescue. Of one that is known the higher `last` counts."""
+        rows = list(rows)
+        if not rows:
+            return
+        known = {row.epoch: row for row in self.epochs()}
+        held = max(known.values(), key=lambda row: row.id).held if known else 0
+        ids = {row.id for row in known.values()}
+        with self._transaction():
+            for row in rows:
+                mine = known.get(row.epoch)
+                if mine is not None and mine.last >= row.last:
+                    continue
+                row_id = mine.id if mine else row.id if row.id and row.id not in ids else min(ids, default=1) - 1
+                ids.add(row_id)
+                self._keep(replace(row, id=row_id, held=mine.held if mine else held))
+
+    def rescue(self, rows: Sequence[Row]) -> None:
+        """Adds messages that SQLite did not see, before `begin`."""
+        newest = self.epochs()[-1]
+        with self._transaction():
+            self._keep(replace(newest, held=newest.held + self._insert(rows)))
+
+    def _keep(self, row: EpochRow) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO epoch VALUES(?,?,?,?,?,?,?,?)", row.row(self._seal))
+
     def _holds(self, low: int, high: int) -> bool:
         found = self._connection.execute("SELECT 1 FROM message WHERE key BETWEEN ? AND ? LIMIT 1", (low, high))
         return found.fetchone() is not None
@@ -155,7 +182,7 @@ class Database:
         oldest = self._connection.execute("SELECT key FROM message ORDER BY key LIMIT 1").fetchone()
         held = max(0, now.held + change)
         now = EpochRow(now.id, now.epoch, now.base, last, oldest[0] if oldest else 0, held, now.commits + 1)
-        self._connection.execute("INSERT OR REPLACE INTO epoch VALUES(?,?,?,?,?,?,?,?)", now.row(self._seal))
+        self._keep(now)
         self._now = now
 
     # -- messages
@@ -248,6 +275,14 @@ class Database:
         rows = self._connection.execute("SELECT namespace, key, value, crc FROM state").fetchall()
         return [(ns, key, value) for ns, key, value, crc in rows if self._seal.fields(ns, key, value) == crc]
 
+    def has_state(self) -> bool:
+        return self._connection.execute("SELECT 1 FROM state LIMIT 1").fetchone() is not None
+
+    def restore(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
+        """Takes over state found elsewhere."""
+        with self._transaction():
+            self._save({(namespace, key): value for namespace, key, value in rows})
+
     def _save(self, state: Mapping[tuple[str, str], bytes | None]) -> None:
         for (namespace, key), value in state.items():
             row_id = state_id(namespace, key)
@@ -272,8 +307,8 @@ class Database:
         self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
 
     def checkpoint(self) -> None:
-        """Moves the write-ahead log into the database, synced, and empties it."""
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        """Moves the write-ahead log into the database, synced. Its blocks stay, so that a full disk can be written on."""
+        self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,34 +1,29 @@
 """Opening whatever lies on the disk: what is not ours or not whole is set aside under a dated name, and a new file begun.
 
-Opening never fails because of content. Nothing set aside is deleted here, but for damaged files whose messages have been
-taken over: of those the newest `KEEP` stay as evidence.
+Opening never fails because of content. What is set aside is never deleted before its messages have been taken over, and a
+file of another agent or format never at all. The write-ahead log is judged before SQLite sees it, because SQLite replays any
+log whose checksums agree, and silently ends at the first damaged frame.
 """
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from edge_agent.spool.database import Database, EpochRow, Unusable
-from edge_agent.spool.entry import Seal
+from edge_agent.spool.database import EPOCH_ROOT, PAGE, Database, EpochRow, Unusable
+from edge_agent.spool.entry import Entry, Seal
+from edge_agent.spool.numbers import UNREAD_BASE, Numbers
+from edge_agent.spool.pages import records
 from edge_agent.spool.ranges import Ranges
+from edge_agent.spool.salvage import Log, Remains, epoch_rows
 
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32, as in the contract's examples."""
-UNREAD_BASE = 2**48
-"""Base of the first epoch after a file whose epochs could not be read: every message found in that file lies below."""
-EPOCH_SPAN = 2**32
-RANGES_A_REPORT = 400
-"""So that an event `system.data_lost` stays far below 64 KiB."""
-
-
-def new_epoch() -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(10))
+SALVAGING = "salvaging"
+"""In the name of a damaged file until its messages have been taken over: a crash in between begins again."""
+DAMAGED = "damaged"
+KEEP = 2
+"""Damaged files that stay as evidence after they have been taken over."""
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -41,116 +36,171 @@ def is_full(error: sqlite3.Error) -> bool:
 
 
 def _primary(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 class Shelf:
-    """The place of the spool file, and the number space of its messages: key = base of the epoch + seq."""
+    """The place of the spool file, and what lies beside it."""
 
-    def __init__(self, path: Path, seal: Seal, *, site: str, agent: str) -> None:
+    def __init__(self, path: Path, seal: Seal, numbers: Numbers, *, site: str, agent: str) -> None:
         self.path = path
-        self.epoch = new_epoch()
-        self.previous: tuple[str, int] | None = None
-        self.spans: dict[str, tuple[int, int]] = {}
-        """Epoch -> (base, last seq). The current epoch is in it from the first opening on."""
-        self.last = 0
-        """Last committed seq of the current epoch."""
-        self.aside: list[tuple[Path, str, str]] = []
-        """Files set aside and not yet told: (new path, reason, detail)."""
+        self.numbers = numbers
+        self.aside: list[dict[str, str]] = []
+        """What was set aside and has not been told yet: path, reason, detail."""
+        self.lost: list[tuple[Ranges, str]] = []
+        """Keys found missing and not told yet, with the reason."""
+        self.remains: list[Remains] = []
+        """Damaged files whose messages have not been taken over."""
         self._seal = seal
         self._site = site
         self._agent = agent
+        self._is_first = True
 
     def open(self) -> Database:
         """The database, with the current epoch begun in it. Raises `sqlite3.Error` or `OSError` when the disk refuses."""
+        if self._is_first:
+            self._find_unfinished()
+            self._is_first = False
         for _ in range(3):
             try:
-                return self._open()
+                return self._open(self._judge_log())
             except Unusable as error:
                 self.set_aside(error.reason, str(error))
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-                self.set_aside("damaged", str(error))
-        return self._open()
+                self.set_aside(DAMAGED, str(error))
+        return self._open(Log(b""))
 
-    def _open(self) -> Database:
+    def _open(self, log: Log) -> Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         database = Database.open(self.path, self._seal, site=self._site, agent=self._agent)
         try:
+            self._read_on(database, log)
+            for remains in self.remains:
+                database.adopt(remains.epochs())
+            if not database.has_state():
+                for remains in self.remains:
+                    database.restore(remains.state())
             rows = database.epochs()
-            self._adopt(rows)
-            database.begin(self.epoch, self.spans[self.epoch][0], self.last)
+            self.numbers.adopt(rows, above=UNREAD_BASE if self.remains and not rows else 0)
+            database.begin(self.numbers.epoch, self.numbers.base, self.numbers.committed)
         except BaseException:
             database.close()
             raise
         return database
 
-    def _adopt(self, rows: Sequence[EpochRow]) -> None:
-        """Takes over the epochs of the file; the current one gets its base once, above all of them."""
-        former = [row for row in rows if row.epoch != self.epoch]
-        for row in former:
-            self.spans.setdefault(row.epoch, (row.base, row.last))
-        if self.epoch in self.spans:
-            return
-        if former:
-            self.previous = (former[-1].epoch, former[-1].last)
-            base = max(row.base + row.last for row in former)
-        else:
-            base = UNREAD_BASE if self.aside else 0
-        self.spans[self.epoch] = (base, 0)
+    def _find_unfinished(self) -> None:
+        for path in sorted(self.path.parent.glob(f"{self.path.name}.{SALVAGING}-*")):
+            if not path.name.endswith("-wal"):
+                self._take_up(path)
 
-    def begin_without_disk(self) -> None:
-        """Numbers for messages that stay in memory; the file may come later, with whatever is in it."""
-        self.spans.setdefault(self.epoch, (UNREAD_BASE * 2, 0))
+    # -- the write-ahead log
+
+    def _judge_log(self) -> Log:
+        """The log beside the file. One that belongs to another file, or is older than the file, is set aside first."""
+        log = Log.read(beside(self.path, "-wal"))
+        if not log:
+            return log
+        if not self.path.exists() or not self.path.stat().st_size:
+            self.path.touch()
+            raise Unusable(DAMAGED, "the database is gone, its write-ahead log is not")
+        in_file = self._epoch_in_file()
+        in_log, is_any = log.epochs(self._seal)
+        if in_file is None or not is_any:
+            return log
+        if in_log is None:
+            self._set_log_aside("foreign", "the write-ahead log belongs to another spool")
+        elif in_log.commits < in_file.commits:
+            self._set_log_aside("stale", "the write-ahead log is older than the database")
+        else:
+            return log
+        return Log(b"")
+
+    def _epoch_in_file(self) -> EpochRow | None:
+        """The newest epoch row of ours in the file alone."""
+        with self.path.open("rb") as file:
+            file.seek((EPOCH_ROOT - 1) * PAGE)
+            page = file.read(PAGE)
+        found = epoch_rows(records(page, EPOCH_ROOT, lambda _: b"")[0], self._seal)
+        return max(found, key=lambda row: row.commits, default=None)
+
+    def _read_on(self, database: Database, log: Log) -> None:
+        """Takes over what lies in the log behind the point where SQLite stopped reading it."""
+        in_log, _ = log.epochs(self._seal)
+        rows = database.epochs()
+        newest = max((row.commits for row in rows), default=-1)
+        if in_log is None or in_log.commits <= newest:
+            return
+        lasts = {row.epoch: row.last for row in rows}
+        seen = lasts.get(in_log.epoch, 0)
+        found: dict[int, Entry] = {
+            entry.key: entry
+            for entry in log.messages(self._seal)
+            if entry.epoch == in_log.epoch and entry.seq > seen and entry.key == in_log.base + entry.seq
+        }
+        database.adopt([in_log])
+        database.rescue([self._seal.row(found[key]) for key in sorted(found)])
+        if in_log.epoch != self.numbers.epoch:
+            missing = Ranges([(in_log.base + seen + 1, in_log.base + in_log.last)])
+            for key in found:
+                missing.remove(key)
+            self.lost.append((missing, "the write-ahead log was damaged"))
+
+    # -- setting aside
 
     def set_aside(self, reason: str, detail: str) -> None:
         """Renames the file and its log. The shared-memory index is worthless and goes."""
+        is_damaged = reason == DAMAGED
+        target = self._free_name(SALVAGING if is_damaged else reason)
+        log = beside(self.path, "-wal")
+        # The log goes first: alone it would be taken for the log of the new file.
+        with suppress(FileNotFoundError):
+            log.rename(beside(target, "-wal"))
+        self.path.rename(target)
+        with suppress(FileNotFoundError):
+            beside(self.path, "-shm").unlink()
+        self.aside.append({"path": str(target), "reason": reason, "detail": detail})
+        if is_damaged:
+            self._take_up(target)
+
+    def _set_log_aside(self, reason: str, detail: str) -> None:
+        target = self._free_name(f"{reason}-wal")
+        beside(self.path, "-wal").rename(target)
+        with suppress(FileNotFoundError):
+            beside(self.path, "-shm").unlink()
+        self.aside.append({"path": str(target), "reason": reason, "detail": detail})
+
+    def _free_name(self, reason: str) -> Path:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         target = self.path.with_name(f"{self.path.name}.{reason}-{stamp}")
         count = 1
-        while target.exists():
+        while target.exists() or beside(target, "-wal").exists():
             count += 1
             target = self.path.with_name(f"{self.path.name}.{reason}-{stamp}-{count}")
-        self.path.rename(target)
-        with suppress(FileNotFoundError):
-            _beside(self.path, "-wal").rename(_beside(target, "-wal"))
-        with suppress(FileNotFoundError):
-            _beside(self.path, "-shm").unlink()
-        self.aside.append((target, reason, detail))
+        return target
 
-    def keys(self, epoch: str, low: int, high: int) -> tuple[int, int] | None:
-        """The keys of a range of an epoch's numbers, or None when it holds none of them."""
-        span = self.spans.get(epoch)
-        if span is None:
-            return None
-        base, last = span
-        low, high = max(1, low), high if epoch == self.epoch else min(high, last)
-        return (base + low, base + high) if low <= high else None
+    def _take_up(self, path: Path) -> None:
+        with suppress(OSError):  # what cannot even be opened stays where it is, under its name
+            self.remains.append(Remains(path, self._seal))
 
-    def locate(self, key: int) -> tuple[str, int] | None:
-        """(epoch, seq) of a key."""
-        found = max(((base, epoch) for epoch, (base, _) in self.spans.items() if base < key), default=None)
-        return (found[1], key - found[0]) if found else None
+    def finish(self, remains: Remains) -> None:
+        """The messages of a damaged file have been taken over."""
+        self.remains.remove(remains)
+        remains.close()
+        done = remains.path.with_name(remains.path.name.replace(f".{SALVAGING}-", f".{DAMAGED}-"))
+        with suppress(OSError):
+            with suppress(FileNotFoundError):
+                beside(remains.path, "-wal").rename(beside(done, "-wal"))
+            remains.path.rename(done)
+            self._prune()
 
-    def lost(self, keys: Ranges, times: Sequence[int], reason: str) -> Iterator[dict[str, Any]]:
-        """The fields of `system.data_lost` events for these keys, an epoch each, none of them too long."""
-        by_epoch: dict[str, list[tuple[int, int]]] = {}
-        for low, high in keys:
-            found = self.locate(low)
-            if found:
-                epoch, seq = found
-                by_epoch.setdefault(epoch, []).append((seq, seq + high - low))
-        for epoch, ranges in by_epoch.items():
-            for start in range(0, len(ranges), RANGES_A_REPORT):
-                yield {
-                    "epoch": epoch,
-                    "ranges": [list(pair) for pair in ranges[start : start + RANGES_A_REPORT]],
-                    "t0": min(times, default=None),
-                    "t1": max(times, default=None),
-                    "reason": reason,
-                }
+    def _prune(self) -> None:
+        found = sorted(self.path.parent.glob(f"{self.path.name}.{DAMAGED}-*"))
+        for path in [path for path in found if not path.name.endswith("-wal")][:-KEEP]:
+            path.unlink(missing_ok=True)
+            beside(path, "-wal").unlink(missing_ok=True)
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)

@@ -7,7 +7,6 @@ throws away what it holds because others fill the disk, and it takes at least th
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from edge_agent.model import SpoolSettings
 
@@ -20,6 +19,8 @@ class Space:
 
     def __init__(self, settings: SpoolSettings) -> None:
         self._settings = settings
+        self._ceiling: int | None = None
+        """Size of the file when the disk was found full: it grows no further until there is room again."""
         self._ballast = settings.path.with_name(settings.path.name + ".ballast")
 
     def free(self) -> int:
@@ -33,10 +34,18 @@ class Space:
     def allowance(self, file_bytes: int) -> int:
         """Bytes that the database may have in use, when its file has `file_bytes` now."""
         settings = self._settings
-        growth = max(0, self.free() - settings.floor_free_bytes)
-        room = max(file_bytes + growth, settings.ballast_bytes)
+        free = self.free()
+        if self._ceiling is not None and free < settings.ballast_bytes + WAL_ROOM:
+            return self._ceiling
+        self._ceiling = None
+        room = max(file_bytes + max(0, free - settings.floor_free_bytes), settings.ballast_bytes)
         wal = min(WAL_ROOM, settings.max_bytes // 4)
         return max(0, min(settings.max_bytes - wal, room))
+
+    def found_full(self, file_bytes: int) -> None:
+        """A write found no room: the ballast goes, and the spool lives in the file as it is."""
+        self._ceiling = file_bytes
+        self.release()
 
     def release(self) -> bool:
         """Gives the ballast's blocks to whoever needs them now. True when there was one."""
@@ -67,7 +76,3 @@ class Space:
             os.ftruncate(handle, 0)
         finally:
             os.close(handle)
-
-
-def path_of_ballast(path: Path) -> Path:
-    return path.with_name(path.name + ".ballast")

@@ -7,16 +7,18 @@ for the time when there is no disk at all (`storage_failed`): then memory, bound
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from edge_agent.model import SpoolSettings
 from edge_agent.spool.buffer import Buffer
+from edge_agent.spool.disk import Disk
 from edge_agent.spool.entry import Entry, Kind, Seal, SpoolFill
+from edge_agent.spool.numbers import UNREAD_BASE, Numbers
 from edge_agent.spool.ranges import Ranges
 from edge_agent.spool.recovery import Shelf
 from edge_agent.spool.space import Space
@@ -32,20 +34,28 @@ class Spool:
     `on_trouble(kind, fields)` is called in the event loop with:
     `data_lost` {epoch, ranges, t0, t1, reason}: messages that are gone, for the event of that name;
     `set_aside` {path, reason, detail}: a file that was damaged, foreign or of another format;
+    `salvaged` {path, msgs}: what was whole in a damaged file has been taken over;
     `storage_failed` {path, error} and `storage_recovered` {path}: memory only in between.
     """
 
     def __init__(
-        self, shelf: Shelf, writer: Writer, buffer: Buffer, loop: AbstractEventLoop, state: dict[str, dict[str, bytes]]
+        self,
+        numbers: Numbers,
+        disk: Disk,
+        writer: Writer,
+        buffer: Buffer,
+        loop: AbstractEventLoop,
+        state: dict[str, dict[str, bytes]],
     ) -> None:
-        self.epoch = shelf.epoch
-        self.previous = shelf.previous
-        self._shelf = shelf
+        self.epoch = numbers.epoch
+        self.previous = numbers.previous
+        self._numbers = numbers
+        self._disk = disk
         self._writer = writer
         self._buffer = buffer
         self._loop = loop
         self._state = state
-        self._base = shelf.spans[shelf.epoch][0]
+        self._base = numbers.base
         self._seq = 0
 
     @classmethod
@@ -66,31 +76,24 @@ class Spool:
         """
         loop = loop or asyncio.get_running_loop()
         seal = Seal(site, agent)
-        shelf = Shelf(settings.path, seal, site=site, agent=agent)
-        failure: Exception | None = None
-        database = None
-        try:
-            database = shelf.open()
-        except (sqlite3.Error, OSError) as error:
-            failure = error
-            shelf.begin_without_disk()
-        buffer = Buffer()
-        writer = Writer(
-            shelf,
-            database,
-            buffer,
-            Space(settings),
-            seal=seal,
-            commit_s=settings.commit_ms / 1000,
-            loop=loop,
-            on_commit=on_commit,
-            on_trouble=on_trouble,
-        )
+        numbers = Numbers()
+        shelf = Shelf(settings.path, seal, numbers, site=site, agent=agent)
+
+        def tell(kind: str, fields: Mapping[str, Any]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(on_trouble, kind, fields)
+
+        disk = Disk(shelf, Space(settings), numbers, seal, tell)
+        if not disk.open():
+            numbers.adopt((), above=2 * UNREAD_BASE)  # below it is room for whatever the file may hold
         state: dict[str, dict[str, bytes]] = {}
-        for namespace, key, value in database.load_state() if database else ():
+        for namespace, key, value in disk.load_state():
             state.setdefault(namespace, {})[key] = value
-        writer.start(failure)
-        return cls(shelf, writer, buffer, loop, state)
+        disk.note()
+        buffer = Buffer()
+        writer = Writer(disk, buffer, commit_s=settings.commit_ms / 1000, loop=loop, on_commit=on_commit)
+        writer.start()
+        return cls(numbers, disk, writer, buffer, loop, state)
 
     def put(
         self,
@@ -111,15 +114,14 @@ class Spool:
         payload = build(self.epoch, seq)
         self._seq = seq
         dropped = self._buffer.put(Entry(self._base + seq, self.epoch, seq, kind, device, cls, t_ms, payload))
-        self._writer.wake(now=now or kind is Kind.EVENT or len(self._buffer) >= BATCH)
+        self._writer.wake(now=now or kind is Kind.EVENT or len(self._buffer) == BATCH)
         if dropped:
             self._report(dropped)
         return seq
 
     def _report(self, dropped: Sequence[Entry]) -> None:
-        self._writer.report_lost(
-            Ranges((entry.key, entry.key) for entry in dropped), [entry.t_ms for entry in dropped], "memory full"
-        )
+        keys = Ranges((entry.key, entry.key) for entry in dropped)
+        self._disk.report_lost(keys, [entry.t_ms for entry in dropped], "memory full")
 
     async def flush(self) -> None:
         """Returns when everything put so far is on the disk (or handed on from memory, when there is no disk)."""
@@ -127,7 +129,8 @@ class Spool:
 
     def forget(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> None:
         """Ingest has stored these numbers. Unknown ones are ignored; a message comes back at most until the next commit."""
-        keys = [found for low, high in ranges if (found := self._shelf.keys(epoch, low, high))]
+        most = self._seq if epoch == self.epoch else UNREAD_BASE  # a range must not reach what is yet to come
+        keys = [found for low, high in ranges if (found := self._numbers.keys(epoch, low, min(high, most)))]
         if keys:
             self._writer.forget(keys)
 

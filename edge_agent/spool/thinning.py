@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edge_agent.spool.entry import Kind
@@ -18,17 +18,18 @@ WINDOW_MS = 15 * 60 * 1000
 SCAN = 512
 """Rows looked at in one step."""
 
-Scan = Callable[[int, int, int], list[tuple[int, str, int, int]]]
-"""(kind, after_key, limit) -> (key, device, t_ms, size) in key order: `Database.scan`."""
+Row = tuple[int, str, int, int]
+"""(key, device, t_ms, size)."""
+Scan = Callable[[int, int, int], list[Row]]
+"""(kind, after_key, limit) -> rows in key order: `Database.scan`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Victims:
-    """Messages to delete together. `sizes` is the sum of their payloads."""
+    """Messages to delete together."""
 
     keys: list[int]
     times: list[int]
-    sizes: int
     reason: str
 
 
@@ -40,22 +41,35 @@ class Thinner:
         self._kept: dict[str, int] = {}
         self._dropped = dict.fromkeys(Kind, 0)
 
-    def next(self, scan: Scan, middle_key: int) -> Victims | None:
-        """The next messages to go, or None when nothing is left. Telemetry beyond `middle_key` is not thinned."""
+    def next(self, scan: Scan, middle_key: int, want_bytes: int) -> Victims | None:
+        """The next messages to go, or None when nothing is left: one step, and no more of it than `want_bytes`.
+
+        Telemetry beyond `middle_key` is not thinned.
+        """
         while self._thinned < middle_key:
             rows = scan(Kind.TELEMETRY, self._thinned, SCAN)
             if not rows:
                 break
-            rows = [row for row in rows if row[0] <= middle_key]
-            self._thinned = rows[-1][0] if rows else middle_key
-            victims = [row for row in rows if not self._is_first(row[1], row[2] // WINDOW_MS)]
+            victims: list[Row] = []
+            size = 0
+            for row in rows:
+                key, device, t_ms, row_size = row
+                if key > middle_key or size >= want_bytes:
+                    break
+                self._thinned = key
+                if not self._is_first(device, t_ms // WINDOW_MS):
+                    victims.append(row)
+                    size += row_size
             if victims:
                 return _victims(victims, "spool full, thinned")
+            if rows[0][0] > middle_key:
+                break
         for kind in Kind:
             rows = scan(kind, self._dropped[kind], SCAN)
             if rows:
-                self._dropped[kind] = rows[-1][0]
-                return _victims(rows, "spool full")
+                victims = list(_up_to(rows, want_bytes))
+                self._dropped[kind] = victims[-1][0]
+                return _victims(victims, "spool full")
         return None
 
     def _is_first(self, device: str, window: int) -> bool:
@@ -71,5 +85,14 @@ class Thinner:
         self._dropped = dict.fromkeys(Kind, 0)
 
 
-def _victims(rows: list[tuple[int, str, int, int]], reason: str) -> Victims:
-    return Victims([row[0] for row in rows], [row[2] for row in rows], sum(row[3] for row in rows), reason)
+def _up_to(rows: list[Row], want_bytes: int) -> Iterator[Row]:
+    size = 0
+    for row in rows:
+        yield row
+        size += row[3]
+        if size >= want_bytes:
+            return
+
+
+def _victims(rows: list[Row], reason: str) -> Victims:
+    return Victims([row[0] for row in rows], [row[2] for row in rows], reason)

@@ -1,0 +1,273 @@
+"""The spool file with all that can go wrong with it: making room, mending, giving up, trying again, rescuing. One thread only.
+
+The ladder of failure: mend (release the ballast, close and open again, set a damaged file aside) and do the same again; if it
+fails again there is no disk until `RETRY_S` later. `sqlite3.Error` and `OSError` end here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from edge_agent.spool.database import Database, EpochRow
+from edge_agent.spool.entry import Entry, Row, Seal, SpoolFill
+from edge_agent.spool.numbers import Numbers
+from edge_agent.spool.ranges import Ranges
+from edge_agent.spool.recovery import Shelf, is_damage, is_full
+from edge_agent.spool.rescue import Rescue
+from edge_agent.spool.space import Space
+from edge_agent.spool.thinning import Thinner
+
+RETRY_S = 2.0
+SHED_STEPS = 64
+"""Most deletions in one go before new messages get their turn."""
+SHED_BYTES = 256 * 1024
+"""Least that is deleted at a time, so that not every commit of a full spool reports a loss."""
+ROW_BYTES = 64
+"""What a row takes besides its payload."""
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+State = Mapping[tuple[str, str], bytes | None]
+Done = TypeVar("Done")
+
+
+class Disk:
+    """`tell(kind, fields)` takes what `Spool` passes to `on_trouble`."""
+
+    def __init__(self, shelf: Shelf, space: Space, numbers: Numbers, seal: Seal, tell: Tell) -> None:
+        self._shelf = shelf
+        self._space = space
+        self._numbers = numbers
+        self._seal = seal
+        self._tell = tell
+        self._thinner = Thinner()
+        self._database: Database | None = None
+        self._retry_at = 0.0
+        self._has_failed = False
+        self._rescue: Rescue | None = None
+        self._batches: Iterator[tuple[list[Entry], list[EpochRow]]] = iter(())
+        self._batch: tuple[list[Entry], list[EpochRow]] | None = None
+        self.fill = SpoolFill(0, 0, None)
+
+    def open(self) -> bool:
+        """True when there is a file to work with; tries again at most every `RETRY_S`."""
+        if self._database is None and time.monotonic() >= self._retry_at:
+            try:
+                self._database = self._shelf.open()
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+            self._tell_found()
+        return self._database is not None
+
+    @property
+    def retry_at(self) -> float | None:
+        """Monotonic time of the next attempt; None while there is a disk."""
+        return self._retry_at if self._database is None else None
+
+    def prepare(self) -> None:
+        """What may take a moment and need not be done before the agent runs."""
+        self._space.restore()
+
+    def close(self) -> None:
+        self._drop()
+        while self._shelf.remains:
+            self._shelf.remains.pop().close()
+
+    def load_state(self) -> list[tuple[str, str, bytes]]:
+        """Everything that was saved; empty without a disk."""
+        return self._attempt(Database.load_state) or []
+
+    # -- writing
+
+    def store(self, entries: Sequence[Entry], forget: Ranges, state: State) -> bool:
+        """One commit. True: it is on the disk. False: there is none."""
+        rows = [self._seal.row(entry) for entry in entries]
+        committed = max(self._numbers.committed, *(e.seq for e in entries if e.epoch == self._numbers.epoch), 0)
+
+        def write(database: Database) -> bool:
+            self._make_room(database, entries)
+            database.write(rows, forget, state, committed)
+            return True
+
+        if not self._attempt(write):
+            return False
+        self._numbers.committed = committed
+        if self._has_failed:
+            self._has_failed = False
+            self._tell("storage_recovered", {"path": str(self._shelf.path)})
+        return True
+
+    def _make_room(self, database: Database, entries: Sequence[Entry]) -> None:
+        """Deletes until the entries fit under the allowance."""
+        need = sum(len(entry.payload) + ROW_BYTES for entry in entries) * 3 // 2  # rows do not fill their pages
+        for _ in range(SHED_STEPS if need else 0):
+            used, size = database.sizes()
+            excess = used + need - self._space.allowance(size)
+            if excess <= 0 or not self._shed(database, max(excess, SHED_BYTES)):
+                return
+
+    def _shed(self, database: Database, want_bytes: int) -> bool:
+        """Deletes one step of victims and reports them. False when nothing is left to delete."""
+        bounds = database.bounds()
+        victims = self._thinner.next(database.scan, sum(bounds) // 2, want_bytes) if bounds else None
+        if victims is None:
+            self._thinner.rewind()
+            return False
+        keys = Ranges((key, key) for key in victims.keys)
+        try:
+            database.write((), keys, {}, self._numbers.committed)
+        except sqlite3.Error:
+            self._thinner.rewind()
+            raise
+        self.report_lost(keys, victims.times, victims.reason)
+        return True
+
+    # -- reading
+
+    def read(self, after_key: int, limit: int, max_bytes: int, newest_first: bool, skip: Ranges) -> list[Entry]:
+        """Whole entries beyond a key, in reading order, without those of `skip`. Broken rows are put away and reported."""
+        found: list[Entry] | None = None
+        for _ in range(2):  # reading may find the file damaged: then once more from the new one
+            while self.can_rescue:
+                self.rescue_some()
+            found = self._attempt(
+                lambda database: self._read(database, after_key, limit, max_bytes, newest_first, skip)
+            )
+            if not self.can_rescue:
+                break
+        return found or []
+
+    def _read(
+        self, database: Database, after_key: int, limit: int, max_bytes: int, newest_first: bool, skip: Ranges
+    ) -> list[Entry]:
+        found: list[Entry] = []
+        broken: list[Row] = []
+        size = 0
+        more = True
+        while more and len(found) < limit and size < max_bytes:
+            more = False
+            for row in database.read(after_key, limit - len(found), newest_first=newest_first):
+                more = True
+                after_key = row[0]
+                if after_key in skip:
+                    continue
+                entry = self._seal.entry(row)
+                if entry is None:
+                    broken.append(row)
+                    continue
+                found.append(entry)
+                size += len(entry.payload)
+                if size >= max_bytes:
+                    break
+        if broken:
+            keys = Ranges((row[0], row[0]) for row in broken)
+            database.put_away(keys)
+            self.report_lost(keys, [row[6] for row in broken if isinstance(row[6], int)], "checksum")
+        return found
+
+    def note(self) -> None:
+        """Takes the figures anew."""
+        fill = self._attempt(lambda database: SpoolFill(database.held, database.sizes()[0], database.oldest_ms()))
+        self.fill = fill or SpoolFill(0, 0, None)
+
+    # -- damaged files
+
+    @property
+    def can_rescue(self) -> bool:
+        """Whether messages of a damaged file wait to be taken over."""
+        return bool(self._shelf.remains) and self._database is not None
+
+    def rescue_some(self) -> None:
+        """Takes over one batch of a damaged file. A batch that cannot be written now is tried again with the next disk."""
+        remains = self._shelf.remains[0]
+        if self._rescue is None or self._rescue.remains is not remains:
+            self._rescue = Rescue(remains, self._numbers)
+            self._batches = self._rescue.batches()
+            self._batch = None
+            self._thinner.rewind()
+        if self._batch is None:
+            self._batch = next(self._batches, None)
+        if self._batch is None:
+            self._finish(self._rescue)
+            return
+        entries, epochs = self._batch
+
+        def write(database: Database) -> bool:
+            database.adopt(epochs)
+            self._make_room(database, entries)
+            database.write([self._seal.row(entry) for entry in entries], (), {}, self._numbers.committed)
+            return True
+
+        if self._attempt(write):
+            self._batch = None
+
+    def _finish(self, rescue: Rescue) -> None:
+        self._rescue = None
+        self.report_lost(rescue.missing(), rescue.times or (), "damaged")
+        self._shelf.finish(rescue.remains)
+        self._tell("salvaged", {"path": str(rescue.remains.path), "msgs": rescue.count})
+        self.note()
+
+    def report_lost(self, keys: Ranges, times: Sequence[int], reason: str) -> None:
+        """Says by epoch and seq what is gone."""
+        for report in self._numbers.lost(keys, times, reason):
+            self._tell("data_lost", report)
+
+    def _tell_found(self) -> None:
+        """What opening found out."""
+        while self._shelf.aside:
+            self._tell("set_aside", self._shelf.aside.pop(0))
+        while self._shelf.lost:
+            keys, reason = self._shelf.lost.pop(0)
+            self.report_lost(keys, (), reason)
+
+    # -- failure
+
+    def _attempt(self, work: Callable[[Database], Done]) -> Done | None:
+        """Does it, with one repair in between. None: there is no disk."""
+        for is_last in (False, True):
+            database = self._database
+            if database is None:
+                break
+            try:
+                return work(database)
+            except (sqlite3.Error, OSError) as error:
+                if is_last:
+                    self._give_up(error)
+                else:
+                    self._mend(database, error)
+        return None
+
+    def _mend(self, database: Database, error: Exception) -> None:
+        if isinstance(error, sqlite3.Error) and is_full(error):
+            with suppress(sqlite3.Error):
+                self._space.found_full(database.sizes()[1])
+                database.checkpoint()
+            return
+        self._drop()
+        try:
+            if isinstance(error, sqlite3.Error) and is_damage(error):
+                self._shelf.set_aside("damaged", str(error))
+            self._database = self._shelf.open()
+            # After a failed sync the log's pages count as clean though the disk may not have them: what SQLite still reads
+            # of it goes into the database, synced, before anything is appended behind it.
+            self._database.checkpoint()
+        except (sqlite3.Error, OSError) as again:
+            self._give_up(again)
+        self._tell_found()
+
+    def _give_up(self, error: Exception) -> None:
+        self._drop()
+        self._retry_at = time.monotonic() + RETRY_S
+        if not self._has_failed:
+            self._has_failed = True
+            self._tell("storage_failed", {"path": str(self._shelf.path), "error": str(error)})
+
+    def _drop(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            with suppress(sqlite3.Error):  # closing checkpoints, which the disk may refuse: the log stays for next time
+                database.close()
