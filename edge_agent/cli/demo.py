@@ -1,0 +1,183 @@
+"""`plantroom demo`: a whole small campus on this machine, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from device_profiles.errors import PlantroomError
+from edge_agent.cli.demo_campus import AGENT, SITE, Campus
+
+_HEADLINES = ("power_active", "speed", "zone_temperature", "frequency", "voltage_l1")
+
+
+def command(
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds; without it, on Ctrl-C.", min=1)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line; show nothing else.")] = False,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Keep configuration, logs and data here.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", min=0, max=65535)] = 0,
+    speed: Annotated[float, typer.Option(help="How fast the simulated world runs.", min=0.1, max=1000)] = 1.0,
+) -> None:
+    """Run simulated devices, a broker, the agent, ingest, the store and the page; nothing needs to be installed.
+
+    The figures at the end come from the ledger and the store. Exit code 1 when something was lost or stored twice.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plantroom-demo-")))
+        folder = folder.absolute()
+        if len(str(folder)) > 80:
+            raise PlantroomError(
+                f"the path is {len(str(folder))} characters long, a Unix socket's may have 107", where=str(folder),
+                next_step="take a shorter --dir",
+            )  # fmt: skip
+        stop = _on_signals()
+        if not as_json:
+            print("starting simulated devices, broker, gateway and agent ...", flush=True)
+        campus = stack.enter_context(Campus(folder, port=port, speed=speed))
+        until = time.monotonic() + (seconds if seconds is not None else float("inf"))
+        if as_json or not sys.stdout.isatty():
+            if not as_json:
+                print(f"page: {campus.page}   (Ctrl-C stops)", flush=True)
+            while not stop and time.monotonic() < until:
+                time.sleep(0.2)
+                campus.check()
+        else:
+            _show(campus, stop, until)
+        report = _report(campus)
+    if as_json:
+        print(json.dumps(report))
+    else:
+        latency = report["latency_ms"]
+        print(
+            f"{report['devices']} devices, {report['points']} points: {report['readings']} readings, {report['stored']} stored, "
+            f"{report['lost']} lost, {report['duplicates']} duplicates; "
+            f"from reading to row p50 {latency['p50']} ms, p99 {latency['p99']} ms"
+        )
+    raise typer.Exit(1 if report["lost"] or report["duplicates"] else 0)
+
+
+def _on_signals() -> list[int]:
+    """A list that is no longer empty once SIGINT or SIGTERM came."""
+    came: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: came.append(number))
+    return came
+
+
+def _get(page: str, path: str) -> Any:
+    try:
+        with urllib.request.urlopen(page.rstrip("/") + path, timeout=20) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code == 503 and path == "/healthz":
+            return json.load(error)
+        raise PlantroomError(f"the gateway answered {error.code}: {error.read(300)!r}", where=path) from error
+    except OSError as error:
+        raise PlantroomError(f"the gateway does not answer ({error})", where=page + path) from error
+
+
+def _show(campus: Campus, stop: Sequence[int], until: float) -> None:
+    """A live table until a signal or the time is over."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    console.print(f"page: [bold link={campus.page}]{campus.page}[/]   data and logs: {campus.folder}   Ctrl-C stops")
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while not stop and time.monotonic() < until:
+            campus.check()
+            live.update(_table(campus), refresh=True)
+            for _ in range(10):
+                if not stop and time.monotonic() < until:
+                    time.sleep(0.1)
+
+
+def _table(campus: Campus) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    health = _get(campus.page, "/healthz")
+    devices = _get(campus.page, "/api/v1/devices")
+    latest: dict[str, list[Mapping[str, Any]]] = {}
+    for sample in _get(campus.page, "/api/v1/latest"):
+        latest.setdefault(sample["device"], []).append(sample)
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    table.title = f"{health['ingest'].get('stored', 0)} messages stored"
+    for name in ("device", "class", "link", "state", "points", "value", "age s"):
+        table.add_column(name, justify="right" if name in ("points", "age s") else "left", no_wrap=True)
+    now = time.time()
+    for device in devices:
+        samples = latest.get(device["id"], [])
+        head = _headline(samples)
+        shown = f"{head['point']} {head['value']:g} {head['unit'] or ''}" if head else "-"
+        age = f"{max(0.0, now - max(sample['t'] for sample in samples) / 1000):.0f}" if samples else "-"
+        colour = {"ok": "green", "degraded": "yellow", "down": "red"}.get(device["state"], "dim")
+        table.add_row(
+            device["id"],
+            device["cls"],
+            device["addr"],
+            f"[{colour}]{device['state']}[/]",
+            str(device["points"]),
+            escape(shown),
+            age,
+        )
+    return table
+
+
+def _headline(samples: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    numbers = [sample for sample in samples if isinstance(sample["value"], int | float)]
+    for name in _HEADLINES:
+        for sample in numbers:
+            if sample["point"] == name:
+                return sample
+    return numbers[0] if numbers else None
+
+
+def _report(campus: Campus) -> dict[str, Any]:
+    """Stops polling, waits until everything is delivered, and reads back what the store has."""
+    from edge_agent.local_api import ask
+
+    agent = ask(campus.socket, "drain")
+    epochs = [epoch for epoch in _get(campus.page, f"/api/v1/ledger?agent={AGENT}") if epoch["epoch"] == agent["epoch"]]
+    last = agent["last_seq"]
+    found = sum(epoch["messages"] for epoch in epochs)
+    devices = _get(campus.page, f"/api/v1/devices?site={SITE}")
+    stored = duplicates = 0
+    for samples in _all_samples(campus.page, devices):
+        stored += sum(1 for _, value in samples if value is not None)
+        duplicates += len(samples) - len({t for t, _ in samples})
+    latency = _get(campus.page, "/healthz")["ingest"].get("latency_ms", {})
+    return {
+        "devices": len(devices),
+        "points": sum(device["points"] for device in devices),
+        "readings": agent["values"],
+        "stored": stored,
+        "lost": last - found + max(0, agent["values"] - stored),
+        "duplicates": duplicates,
+        "latency_ms": {"p50": latency.get("p50"), "p99": latency.get("p99")},
+        "page": campus.page,
+    }
+
+
+def _all_samples(page: str, devices: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[int, Any]]]:
+    """Every raw sample of every point, as the store gives it back."""
+    for device in devices:
+        points = _get(page, f"/api/v1/points?site={SITE}&device={device['id']}")
+        names = [point["id"] for point in points]
+        for at in range(0, len(names), 50):
+            asked = ",".join(names[at : at + 50])
+            history = _get(page, f"/api/v1/history?site={SITE}&device={device['id']}&points={asked}&from=-7d")
+            yield from (series["samples"] for series in history["points"].values())
