@@ -1,15 +1,22 @@
-"""`plantroom sim`: simulated devices on this machine. Everything listens on loopback only."""
+"""`plantroom sim`: simulated devices on this machine. Everything listens on loopback only.
+
+A long-running subcommand prints one JSON line (with --json) or a table once all is ready, obeys the orders of control.py on its
+standard input, and ends with SIGTERM, SIGINT or the end of that input.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from firmware_sim.devices import MODELS
+
+if TYPE_CHECKING:
+    from firmware_sim.fleet import Fleet
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Run simulated devices."
@@ -18,7 +25,7 @@ app = typer.Typer(
 Directory = Annotated[Path | None, typer.Option("--dir", help="Put serial-port symlinks and campus.json here.")]
 Speed = Annotated[float, typer.Option(help="How many times faster than the clock the simulated world runs.", min=0.001)]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same values.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, one line a document.")]
 
 
 def _say(text: str) -> None:
@@ -27,7 +34,7 @@ def _say(text: str) -> None:
 
 @app.command("demo")
 def demo(directory: Directory = None, as_json: AsJson = False, speed: Speed = 1.0, seed: Seed = 1) -> None:
-    """Run the demo campus until SIGTERM, SIGINT or the end of standard input."""
+    """Run the demo campus: nineteen devices over TCP, a gateway, an RS-485 line and a serial server."""
     from firmware_sim.fleet import Fleet
 
     if directory is not None:
@@ -35,18 +42,49 @@ def demo(directory: Directory = None, as_json: AsJson = False, speed: Speed = 1.
     asyncio.run(_run_fleet(Fleet(directory=directory, seed=seed, speed=speed), as_json))
 
 
-async def _run_fleet(fleet, as_json: bool) -> None:  # type: ignore[no-untyped-def]
-    from firmware_sim.control import until_told_to_stop
+@app.command("device")
+def device(
+    model: Annotated[str, typer.Argument(help="A make of device; see plantroom sim list.")],
+    tcp: Annotated[
+        int | None, typer.Option(help="Listen on this port of 127.0.0.1 with Modbus TCP; 0 takes a free one.")
+    ] = None,
+    rtu_tcp: Annotated[
+        int | None, typer.Option(help="Listen with RTU frames over TCP, as behind a serial server.")
+    ] = None,
+    pty: Annotated[
+        bool, typer.Option("--pty", help="Sit on a pseudo terminal with the timing of a serial line.")
+    ] = False,
+    link: Annotated[Path | None, typer.Option(help="Make this a symlink to the pseudo terminal.")] = None,
+    baud: Annotated[int, typer.Option(help="Bits a second of the line.", min=300, max=1_000_000)] = 9600,
+    parity: Annotated[str, typer.Option(help="N, E or O.")] = "N",
+    unit: Annotated[list[int] | None, typer.Option(help="Unit ids; repeat for several devices of this make.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="What is wrong with it, like late:delay_s=1.4,chance=0.1.")
+    ] = None,
+    speed: Speed = 1.0,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run one make of device, healthy or with faults."""
+    from firmware_sim.fleet import Fleet, Place, Placed
 
-    async with fleet:
-        if fleet.directory is not None:
-            fleet.write_description(fleet.directory / "campus.json")
-        if as_json:
-            _say(json.dumps(fleet.describe()))
-        else:
-            for entry in fleet.describe()["devices"]:
-                _say(f"{entry['id']:<16} {entry['model']:<28} unit {entry['unit']:<3} {entry['link']}")
-        await until_told_to_stop(fleet, _say)
+    kinds = [
+        kind for kind, chosen in (("tcp", tcp is not None), ("rtu+tcp", rtu_tcp is not None), ("serial", pty)) if chosen
+    ]
+    if model not in MODELS:
+        raise typer.BadParameter(f"unknown device {model!r}; known are {', '.join(MODELS)}")
+    if len(kinds) != 1:
+        raise typer.BadParameter("give exactly one of --tcp PORT, --rtu-tcp PORT and --pty")
+    if parity.upper() not in ("N", "E", "O"):
+        raise typer.BadParameter(f"parity {parity!r} is none of N, E, O")
+    units = unit or [1]
+    if any(not 1 <= one <= 247 for one in units) or len(set(units)) != len(units):
+        raise typer.BadParameter(f"unit ids {units} must differ and lie in 1..247")
+    placed = tuple(Placed(f"{model}-{one}", model, one) for one in units)
+    port = tcp if tcp is not None else rtu_tcp or 0
+    place = Place(link.name if link else "line", kinds[0], placed, baud=baud, parity=parity.upper(), port=port)
+    fleet = Fleet((place,), directory=link.parent if link else None, seed=seed, speed=speed)
+    asyncio.run(_run_fleet(fleet, as_json, faults=fault or []))
 
 
 @app.command("list")
@@ -57,3 +95,97 @@ def list_models(as_json: AsJson = False) -> None:
         return
     for slug, (_, what) in MODELS.items():
         _say(f"{slug:<32} {what}")
+
+
+@app.command("faults")
+def list_faults(as_json: AsJson = False) -> None:
+    """List what can be wrong with a device (--fault, or an order on standard input)."""
+    from firmware_sim.faults import KINDS, option_names
+
+    if as_json:
+        _say(json.dumps({"kinds": KINDS, "options": option_names()}))
+        return
+    _say("kinds:    " + ", ".join(KINDS))
+    _say("options:  " + ", ".join(option_names()) + "; quantity for absent")
+
+
+@app.command("bench-server")
+def bench_server(
+    ports: Annotated[int, typer.Option(help="How many ports to listen on.", min=1, max=1000)] = 50,
+    first_port: Annotated[int, typer.Option(help="The first port; 0 takes free ones.", min=0, max=65000)] = 0,
+) -> None:
+    """Run a fast Modbus TCP server for benches: 62 floats at register 0 of every port."""
+    from firmware_sim.bench_server import FLOATS, serve
+
+    serve(ports, first_port, lambda bound: _say(json.dumps({"ports": bound, "host": "127.0.0.1", "floats": FLOATS})))
+
+
+@app.command("proxy")
+def proxy(
+    target: Annotated[str, typer.Argument(help="HOST:PORT to connect to.")],
+    port: Annotated[int, typer.Option(help="Port of 127.0.0.1 to listen on; 0 takes a free one.")] = 0,
+    latency_s: Annotated[float, typer.Option(min=0)] = 0.0,
+    jitter_s: Annotated[float, typer.Option(min=0)] = 0.0,
+    slice_bytes: Annotated[int, typer.Option(min=0)] = 0,
+    bytes_per_s: Annotated[float, typer.Option(min=0)] = 0.0,
+    close_after: Annotated[int, typer.Option(min=0, help="Close a connection after so many bytes of the client.")] = 0,
+    reset_after: Annotated[int, typer.Option(min=0, help="Reset a connection after so many bytes of the client.")] = 0,
+) -> None:
+    """Run a TCP proxy that behaves like a bad network. Orders on standard input: blackhole, heal, cut, or {"latency_s": 2}."""
+    from firmware_sim.tcp_proxy import TcpProxy, Treatment
+
+    host, separator, number = target.rpartition(":")
+    if not separator or not number.isdigit() or not 1 <= int(number) <= 65535:
+        raise typer.BadParameter(f"target {target!r} is not HOST:PORT")
+    treatment = Treatment(
+        latency_s=latency_s,
+        jitter_s=jitter_s,
+        slice_bytes=slice_bytes,
+        bytes_per_s=bytes_per_s,
+        close_after=close_after,
+        reset_after=reset_after,
+    )
+    asyncio.run(_run_proxy(TcpProxy(host or "127.0.0.1", int(number), port=port, treatment=treatment)))
+
+
+async def _run_fleet(fleet: Fleet, as_json: bool, faults: list[str] | None = None) -> None:
+    from firmware_sim.control import reply_to, until_told_to_stop
+    from firmware_sim.faults import BadFault, add_fault, parse_fault
+
+    try:
+        parsed = [parse_fault(text) for text in faults or []]
+        async with fleet:
+            for link in fleet.links:
+                for one in link.devices.values():
+                    for kind, options in parsed:
+                        add_fault(one.faults, kind, options, one.now())
+            if fleet.directory is not None:
+                fleet.write_description(fleet.directory / "campus.json")
+            _show(fleet.describe(), as_json)
+            await until_told_to_stop(lambda line: _say(reply_to(fleet, line)))
+    except BadFault as error:
+        raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        # the package knows nothing of the house's errors, so it says it the way the command line does
+        typer.echo(f"plantroom sim: {error}. Choose another port or path", err=True)
+        raise typer.Exit(1) from error
+
+
+def _show(description: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _say(json.dumps(description))
+        return
+    for entry in description["devices"]:
+        _say(f"{entry['id']:<16} {entry['model']:<28} unit {entry['unit']:<3} {entry['link']}")
+
+
+async def _run_proxy(bad_network: Any) -> None:
+    from firmware_sim.control import treat, until_told_to_stop
+
+    try:
+        async with bad_network:
+            _say(json.dumps({"port": bad_network.port, "target": bad_network.target}))
+            await until_told_to_stop(lambda line: _say(treat(bad_network, line)))
+    except OSError as error:
+        typer.echo(f"plantroom sim proxy: {error}. Choose another port", err=True)
+        raise typer.Exit(1) from error

@@ -21,11 +21,13 @@ import signal
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from firmware_sim.device import Device
 from firmware_sim.faults import BadFault, add_fault
 from firmware_sim.fleet import Fleet, Running
+from firmware_sim.tcp_proxy import TcpProxy
 
 
 class BadOrder(ValueError):
@@ -120,27 +122,52 @@ def reply_to(fleet: Fleet, line: str) -> str:
         return json.dumps({"ok": False, "error": str(error)})
 
 
-async def until_told_to_stop(fleet: Fleet | None, say: Callable[[str], None]) -> None:
-    """Obeys orders until SIGTERM, SIGINT or the end of the input. A terminal or /dev/null as input is left alone."""
+def treat(proxy: TcpProxy, line: str) -> str:
+    """The answer line to an order to a proxy: `blackhole`, `heal`, `cut`, or a JSON object of treatment fields."""
+    word = line.strip()
+    if word in ("blackhole", "heal"):
+        proxy.blackhole(word == "blackhole")
+    elif word == "cut":
+        proxy.cut()
+    else:
+        try:
+            changes = json.loads(word)
+        except json.JSONDecodeError as error:
+            return json.dumps({"ok": False, "error": f"neither blackhole, heal, cut nor JSON: {error}"})
+        known = asdict(proxy.treatment)
+        for name, value in changes.items() if isinstance(changes, dict) else ():
+            if name not in known or not isinstance(value, int | float):
+                return json.dumps(
+                    {"ok": False, "error": f"{name}={value!r}; known are {', '.join(known)}, all numbers"}
+                )
+            setattr(proxy.treatment, name, value)
+    return json.dumps(
+        {"ok": True, "accepted": proxy.accepted, "open": len(proxy.pairs), "treatment": asdict(proxy.treatment)}
+    )
+
+
+async def until_told_to_stop(obey_line: Callable[[str], None]) -> None:
+    """Hands each line of standard input to `obey_line` until SIGTERM, SIGINT or the end of the input.
+
+    A terminal or /dev/null as input is left alone.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    mode = os.fstat(sys.stdin.fileno()).st_mode if not sys.stdin.closed else 0
+    mode = os.fstat(sys.stdin.fileno()).st_mode if sys.stdin is not None and not sys.stdin.closed else 0
     reading = None
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         reader = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        reading = asyncio.create_task(_read_orders(reader, fleet, say, stop), name="sim-orders")
+        reading = asyncio.create_task(_read_lines(reader, obey_line, stop), name="sim-orders")
     await stop.wait()
     if reading is not None:
         reading.cancel()
 
 
-async def _read_orders(
-    reader: asyncio.StreamReader, fleet: Fleet | None, say: Callable[[str], None], stop: asyncio.Event
-) -> None:
+async def _read_lines(reader: asyncio.StreamReader, obey_line: Callable[[str], None], stop: asyncio.Event) -> None:
     while line := await reader.readline():
-        if line.strip() and fleet is not None:
-            say(reply_to(fleet, line.decode("utf-8", "replace")))
+        if line.strip():
+            obey_line(line.decode("utf-8", "replace"))
     stop.set()

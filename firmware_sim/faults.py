@@ -236,6 +236,10 @@ _NUMBERS: dict[str, type] = {
 }
 
 
+def option_names() -> tuple[str, ...]:
+    return tuple(_NUMBERS)
+
+
 def make_fault(kind: str, options: Mapping[str, object]) -> Fault:
     """Raises BadFault."""
     if kind in TAMPERINGS:

@@ -42,6 +42,8 @@ class Place:
     devices: tuple[Placed, ...]
     baud: int = 9600
     parity: str = "N"
+    port: int = 0
+    """TCP port of this machine; 0 takes a free one."""
 
 
 def _on_line(start: int, *rows: tuple[str, str, str, str]) -> tuple[Placed, ...]:
@@ -171,7 +173,7 @@ class Fleet:
             wire=wire if rtu or not alone else None,
             unknown=None if rtu else 0x0B,
         )
-        server = TcpServer(station, rtu=rtu)
+        server = TcpServer(station, port=place.port, rtu=rtu)
         await server.start()
         suffix = f"?baud={place.baud}&parity={place.parity}" if rtu else ""
         return Running(place, f"{place.kind}://{server.host}:{server.port}{suffix}", devices, server=server)

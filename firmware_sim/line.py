@@ -26,6 +26,8 @@ from firmware_sim.wire import LineStats, Receiver, Wire
 
 SPIN_S = 0.00012
 """How early a sleep ends before a moment that must be met."""
+_LATE_S = 0.001
+"""How late the thread may begin a reply and still end it on time: its first bytes then go out together, as from a UART's FIFO."""
 _NOBODY_S = 0.02
 """Between looks whether somebody opened the port again."""
 
@@ -117,7 +119,7 @@ class SerialLine:
             now = time.perf_counter()
             if self._pending and self._pending[0][0] <= now:
                 at, _, data = heapq.heappop(self._pending)
-                self._pace(data, max(at, now - self.wire.char_s))
+                self._pace(data, max(at, now - _LATE_S))
             frame = self._receiver.take(time.perf_counter())
             if frame is not None:
                 self._serve(frame)
@@ -126,12 +128,13 @@ class SerialLine:
         """Until bytes came (they are taken in), the time is over or somebody calls."""
         watched = [self._wake_r] if self._master < 0 else [self._master, self._wake_r]
         ready, _, _ = select.select(watched, [], [], timeout)
+        now = time.perf_counter()
         if self._wake_r in ready:
             os.read(self._wake_r, 64)
         if self._master in ready:
             data = self._receive()
             if data:
-                self._receiver.push(time.perf_counter(), data)
+                self._receiver.push(now, data)
 
     def _receive(self) -> bytes:
         try:
@@ -168,30 +171,11 @@ class SerialLine:
             heapq.heappush(self._pending, (begins + after, self._order, data))
 
     def _pace(self, data: bytes, start: float) -> None:
-        """Writes `data` so that byte k is there k + 1 character times after `start`."""
-        char, total = self.wire.char_s, len(data)
-        done = 0
-        end = start + total * char
         if self._receiver.due is not None:
             self.stats.collisions += 1
-        while done < total - 1 and not self._stopping:
-            passed = min(int((time.perf_counter() - start) / char), total - 1)
-            if passed > done:
-                self._write(data[done:passed])
-                done = passed
-            if done < total - 1:
-                time.sleep(max(start + (done + 1) * char - time.perf_counter(), 0.0))
-        self._note_collision()
-        left = end - time.perf_counter()
-        if left > SPIN_S:
-            time.sleep(left - SPIN_S)
-        while time.perf_counter() < end:
-            pass
-        # the stamp comes first: what the thread loses after it can only make a gap look longer than it was
-        self._receiver.sent(max(end, time.perf_counter()))
-        self._write(data[done:])
+        self._receiver.sent(pace(data, start, self.wire.char_s, self._write, before_last=self._note_collision))
         self.stats.replies += 1
-        self.stats.bytes_out += total
+        self.stats.bytes_out += len(data)
 
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(BlockingIOError):  # nobody reads: the bytes are gone, as on a wire
@@ -204,3 +188,38 @@ class SerialLine:
         if data:
             self.stats.collisions += 1
             self._receiver.push(time.perf_counter(), data)
+
+
+def pace(
+    data: bytes,
+    start: float,
+    char_s: float,
+    write: Callable[[bytes], None],
+    *,
+    before_last: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float:
+    """Writes `data` so that byte k is there k + 1 character times after `start`, never earlier; says when the last one was.
+
+    The moment is taken before the last byte is handed over: what the thread loses after it can only make the silence that follows
+    look longer than it was, never break it.
+    """
+    done, last = 0, len(data) - 1
+    end = start + len(data) * char_s
+    while done < last:
+        passed = min(int((clock() - start) / char_s), last)
+        if passed > done:
+            write(data[done:passed])
+            done = passed
+        if done < last:
+            sleep(max(start + (done + 1) * char_s - clock(), 0.0))
+    before_last()
+    left = end - clock()
+    if left > SPIN_S:
+        sleep(left - SPIN_S)
+    while clock() < end:
+        pass
+    ended = clock()
+    write(data[done:])
+    return ended
