@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from device_profiles.errors import PlantroomError
 
@@ -31,7 +32,6 @@ def run(commands: Mapping[str, tuple[str, str]], load: Callable[[str], object], 
 
 
 def _call(target: object, name: str, argv: list[str]) -> int:
-    import click
     import typer
 
     if not isinstance(target, typer.Typer):
@@ -45,16 +45,13 @@ def _call(target: object, name: str, argv: list[str]) -> int:
     command = typer.main.get_command(target)
     try:
         code = command.main(args=argv, prog_name=f"plantroom {name}", standalone_mode=False)
-    except click.exceptions.Abort:
+    except typer.Abort:
         return 130
-    except click.UsageError as error:
-        error.show()
-        return USAGE
-    except click.ClickException as error:
-        error.show()
+    except typer.Exit as error:
         return error.exit_code
-    except click.exceptions.Exit as error:
-        return error.exit_code
+    except _click_error() as error:
+        error.show()
+        return int(error.exit_code)
     except PlantroomError as error:
         print(f"plantroom {name}: {error}", file=sys.stderr)
         return PROBLEM
@@ -62,6 +59,14 @@ def _call(target: object, name: str, argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PROBLEM
     return code if isinstance(code, int) else OK
+
+
+def _click_error() -> type[Any]:
+    """The class of every wrong use of the command line: click's own, or that of the click that newer typers carry in them."""
+    import typer
+
+    base: type[Any] = typer.BadParameter.__mro__[2]
+    return base
 
 
 def _overview(commands: Mapping[str, tuple[str, str]]) -> str:
