@@ -38,9 +38,12 @@ def load_config(path: Path | str, *, profiles: Library | None = None) -> Config:
     return build_config(document, path.absolute().parent, profiles=profiles)
 
 
-def build_config(document: Document, folder: Path, *, profiles: Library | None = None) -> Config:
-    """The configuration in a document; relative paths in it begin at `folder`. Raises ConfigError."""
-    problems = Problems(document)
+def build_config(document: Document, folder: Path, *, profiles: Library | None = None, strict: bool = False) -> Config:
+    """The configuration in a document; relative paths in it begin at `folder`. Raises ConfigError.
+
+    `strict` refuses secrets that others can read, which the agent itself only warns of.
+    """
+    problems = Problems(document, strict=strict)
     data = document.data
     for key in data.keys() - AgentFile.model_fields.keys():
         problems.add((key,), f"unknown key {shown(key)}", did_you_mean(key, AgentFile.model_fields))

@@ -28,7 +28,7 @@ def read_mqtt(entry: MqttEntry, folder: Path, problems: Problems) -> MqttSetting
         has, lacks = ("cert", "key") if entry.key is None else ("key", "cert")
         problems.add((*at, has), f"{has} without {lacks}", f"add {lacks}, or remove {has}")
     if files["key"] is not None:
-        warn_if_open(files["key"], (*at, "key"), problems)
+        check_mode(files["key"], (*at, "key"), problems)
     password = read_secret(entry.password, folder, (*at, "password"), problems) if entry.password else None
     if address is None:
         return None
@@ -106,7 +106,7 @@ def read_secret(secret: Secret, folder: Path, path: KeyPath, problems: Problems)
     file = _file(secret.file, folder, (*path, "file"), problems)
     if file is None or not file.is_file():
         return None
-    warn_if_open(file, (*path, "file"), problems)
+    check_mode(file, (*path, "file"), problems)
     try:
         content = file.read_bytes()[: MAX_SECRET_BYTES + 1]
         text = content.decode().rstrip("\r\n")
@@ -121,8 +121,8 @@ def read_secret(secret: Secret, folder: Path, path: KeyPath, problems: Problems)
     return text
 
 
-def warn_if_open(file: Path, path: KeyPath, problems: Problems) -> None:
-    """Warns when others than owner and group can read a secret, or change it."""
+def check_mode(file: Path, path: KeyPath, problems: Problems) -> None:
+    """Notes when others than owner and group can read a secret, or more than its owner can change it."""
     if os.name != "posix" or not file.is_file():
         return
     mode = stat.S_IMODE(file.stat().st_mode)

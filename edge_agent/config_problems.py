@@ -21,10 +21,11 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Problems:
-    """Problems and warnings of one document."""
+    """Problems and warnings of one document. `strict` makes a problem of what the agent would start with, exposed secrets."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, strict: bool = False) -> None:
         self.document = document
+        self.strict = strict
         self.count = 0
         self._problems: list[ConfigError] = []
         self._warnings: list[ConfigError] = []
@@ -52,6 +53,10 @@ class Problems:
         """Something that works and should not stay so."""
         if len(self._warnings) < MAX_PROBLEMS:
             self._warnings.append(ConfigError(what, where=self.document.where(path), next_step=next_step))
+
+    def expose(self, path: KeyPath, what: str, next_step: str) -> None:
+        """A secret that others can see: the site keeps running, and `plantroom check` says no."""
+        (self.add if self.strict else self.warn)(path, what, next_step)
 
     def unknown(self, path: KeyPath, kind: str, name: Any, known: Sequence[str]) -> None:
         """A name that stands for nothing: `link "rs485-2" unknown, did you mean "rs485-1"?`."""
