@@ -19,7 +19,7 @@ Direction = Literal["in", "out"]
 Severity = Literal["low", "medium", "high", "critical"]
 
 
-class _Data(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+class _Data(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The fields of one type of event; nothing else may be in it."""
 
 
@@ -114,8 +114,8 @@ class RatioChanged(_Data):
 class IdentityChanged(_Data):
     """Another serial number answers at the address."""
 
-    before: str | None = None
     after: str
+    before: str | None = None
 
 
 class Restart(_Data):
