@@ -1,4 +1,4 @@
-"""The Modbus driver."""
+"""The Modbus driver: over TCP, on a serial line, and on a serial server that passes RTU bytes over TCP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from drivers.base import Batch, Layout, Limits, LinkConfig, Trace
 
 from . import planner
 from .session import ModbusSession
-from .tcp import open_tcp
 
 
 class ModbusDriver:
@@ -28,12 +27,22 @@ class ModbusDriver:
 
     def open(self, link: LinkConfig, trace: Trace | None = None) -> AbstractAsyncContextManager[ModbusSession]:
         """Connects. Raises LinkError; ConfigError for a kind of link that carries no Modbus."""
-        if link.kind != "tcp":
-            raise ConfigError(f"a {link.kind!r} link carries no Modbus", where=link.id, next_step="use tcp")
+        if link.kind not in ("tcp", "rtu+tcp", "serial"):
+            raise ConfigError(
+                f"a {link.kind!r} link carries no Modbus", where=link.id, next_step="use tcp, rtu+tcp or serial"
+            )
         return _open(link, trace)
 
 
 @asynccontextmanager
 async def _open(link: LinkConfig, trace: Trace | None) -> AsyncIterator[ModbusSession]:
-    async with open_tcp(link, trace) as wire:
-        yield ModbusSession(link, wire)
+    if link.kind == "tcp":
+        from .tcp import open_tcp  # 22 MB that a box with serial lines only does not need
+
+        async with open_tcp(link, trace) as wire:
+            yield ModbusSession(link, wire)
+    else:
+        from .rtu import open_rtu
+
+        async with open_rtu(link, trace) as line:
+            yield ModbusSession(link, line)

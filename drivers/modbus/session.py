@@ -28,7 +28,8 @@ _IDENTITY_NAMES = {
 class Wire(Protocol):
     """Carries requests over one link."""
 
-    counts: WireCount
+    @property
+    def counts(self) -> WireCount: ...
 
     async def ask(self, unit: int, request: codec.Request) -> bytes:
         """The data of the good reply (`codec.reply_data`), the whole PDU for FC 43. Raises DeviceError, LinkError."""
