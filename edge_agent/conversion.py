@@ -79,7 +79,7 @@ class Converter:
         if self._shape == "number" and point.unit and target and point.unit != target:
             exact = conversion(point.unit, target)
             mul, pre = Fraction(exact.mul, exact.div), Fraction(exact.pre)
-        scale = Fraction(1) if point.scale is None or point.parts else Fraction(point.scale)
+        scale = Fraction(1) if point.scale is None else Fraction(point.scale)
         self._unscaled = scale * mul
         self._offset = (Fraction(point.offset or 0) + pre) * mul
         self.rescale(params, None if point.scale_from else Fraction(1))
@@ -110,10 +110,8 @@ class Converter:
         """True for what has a deadband and a lane; False for text, booleans and enums."""
         return self._shape == "number"
 
-    def value(self, raw: Raw | tuple[int, ...]) -> tuple[Value | None, str]:
+    def value(self, raw: Raw) -> tuple[Value | None, str]:
         """(value, status) of one raw value; status "" is good, a bad one comes without a value."""
-        if isinstance(raw, tuple):
-            raw = _sum_of_parts(self.point, raw)
         if self._shape == "text":
             text = printable(str(raw))[:_TEXT_LIMIT]
             return (None, NO_VALUE) if any(low == raw for low, _ in self._invalid) else (text, "")
@@ -230,11 +228,6 @@ def _span(invalid: Invalid | float | str) -> tuple[float | str, float | str]:
     if invalid.value is not None:
         return invalid.value, invalid.value
     return -math.inf if invalid.low is None else invalid.low, math.inf if invalid.high is None else invalid.high
-
-
-def _sum_of_parts(point: Point, raws: tuple[int, ...]) -> float:
-    exact = sum((Fraction(part.scale) * raw for part, raw in zip(point.parts, raws, strict=True)), Fraction(0))
-    return _nearest(exact)
 
 
 def _nearest(exact: Fraction) -> float:

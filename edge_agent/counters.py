@@ -50,6 +50,8 @@ def wrap_of(point: Point, slope: Fraction) -> float | None:
     if point.wrap is not None:
         scale = Fraction(1) if point.scale is None or not point.scale else Fraction(point.scale)
         return float(Fraction(point.wrap) * slope / scale)
+    if point.parts or point.bits is not None:
+        return None
     if point.type in _BCD_DIGITS:
         return float(10 ** _BCD_DIGITS[point.type] * slope)
     bits = _BITS.get(point.type)

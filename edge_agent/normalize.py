@@ -61,11 +61,7 @@ class Normalizer:
         memory = memory or {}
         self._device = device
         self._points = {point.id: point for point in device.points}
-        self._params: dict[str, Decimal] = {name: Decimal(text) for name, text in memory.get("params", {}).items()}
-        self._params |= {name: Decimal(repr(value)) for name, value in device.params.items()}
-        for name, param in device.profile.params.items():
-            if param.register_ is None and param.default is not None:
-                self._params.setdefault(name, Decimal(repr(param.default)))
+        self._params = _known_params(device, memory.get("params", {}))
         self._factors: dict[str, tuple[Fraction | None, str]] = {}
         self._converters = {point.id: Converter(point, self._params) for point in device.points}
         remembered = memory.get("counters", {})
@@ -79,6 +75,8 @@ class Normalizer:
         self._skewed: set[str] = set()
         self._epoch = 0
         self.notices: list[Notice] = []
+        self.has_later = False
+        """The last batch held points that are to be asked for again soon."""
 
     def prepare(self, points: Sequence[str]) -> Form:
         """Compiles a batch's points, in its order."""
@@ -90,7 +88,8 @@ class Normalizer:
     def memory(self) -> dict[str, Any]:
         """The state that outlives the process, JSON-able: counters and ratios."""
         counters = {name: counter.memory() for name, counter in self._counters.items()}
-        return {"counters": counters, "params": {name: str(value) for name, value in self._params.items()}}
+        read = _read_params(self._device) & self._params.keys()
+        return {"counters": counters, "params": {name: str(self._params[name]) for name in sorted(read)}}
 
     def resend(self) -> None:
         """The next readings all go out: after the device, or who listens to it, was away."""
@@ -135,6 +134,7 @@ class Normalizer:
         """
         if len(raws) != len(form.points):
             raise ValueError(f"{self._device.id}: {len(raws)} values for {len(form.points)} points")
+        self.has_later = False
         if form.factors:
             self._take_factors(form, raws)
         if form.epoch != self._epoch:
@@ -265,6 +265,7 @@ class Normalizer:
         if not fault.later:
             self._bad(name, fault.status, t_ms, out)
             return
+        self.has_later = True
         self._misses[name] = misses = self._misses.get(name, 0) + 1
         if misses >= _STALE_AFTER and (name not in self._trouble or self._trouble[name].status != STALE):
             self._trouble[name] = _Trouble(STALE, _NEVER)
@@ -323,6 +324,24 @@ class Normalizer:
                 factor = Fraction(1) if scale_from is None else self._factors.get(scale_from.point, (None, ""))[0]
                 converter.rescale(self._params, factor, UNKNOWN_SCALE)
         self._epoch += 1
+
+
+def _read_params(device: Device) -> set[str]:
+    """Ratios that live in a register of the device and are not given in the configuration."""
+    params = device.profile.params.items()
+    return {name for name, param in params if param.register_ is not None and name not in device.params}
+
+
+def _known_params(device: Device, kept: Mapping[str, str]) -> dict[str, Decimal]:
+    """The ratios that are known before anything is read: configured, else kept from the register, else the profile's default."""
+    in_register = _read_params(device)
+    known = {name: Decimal(kept[name]) for name in in_register & kept.keys()}
+    for name, param in device.profile.params.items():
+        if name in device.params:
+            known[name] = Decimal(repr(device.params[name]))
+        elif name not in in_register and param.default is not None:
+            known[name] = Decimal(repr(param.default))
+    return known
 
 
 def _plain_number(form: Form, at: int, raw: Heard, counter: Counter | None) -> float | None:

@@ -1,0 +1,131 @@
+"""Reads devices on an open link: plans when needed, reads batch after batch, and makes acquisitions of them.
+
+A Reader exists as long as its session. It decides neither when to read nor what a failure means for a device: it raises
+DeviceError when a device gave nothing, LinkError when the link is gone, ConfigError when a device cannot be read as described.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import structlog
+
+from device_profiles.errors import DeviceError, DeviceTimeout
+from device_profiles.reading import Acquisition
+from drivers.base import Batch, CanLearn, CanLocate, Driver, LinkConfig, Session
+from edge_agent.clock import Clock
+from edge_agent.form import Form
+from edge_agent.polled import Group, Polled
+from edge_agent.schedule import Entry
+
+TOGETHER_S = 1.0
+"""Batches of a device that end within this share one acquisition."""
+_log = structlog.get_logger("poller")
+
+
+class Outcome(NamedTuple):
+    """What a read of a group brought: when its last batch ended, how long that took, the status of what failed of it, and the
+    batches that should be asked for again."""
+
+    at: float
+    t_ms: int
+    rtt_s: float
+    status: str | None
+    missing: tuple[tuple[Batch, Form], ...]
+
+
+class Reader:
+    """One open session. `interrupt` is awaited between two batches: commands do not wait for a whole device."""
+
+    def __init__(
+        self,
+        session: Session,
+        driver: Driver,
+        link: LinkConfig,
+        clock: Clock,
+        interrupt: Callable[[], Awaitable[None] | None],
+    ) -> None:
+        self.session = session
+        self._driver = driver
+        self._link = link
+        self._clock = clock
+        self._interrupt = interrupt
+        self._locator = session if isinstance(session, CanLocate) else None
+        self._learner = session if isinstance(session, CanLearn) else None
+
+    async def prepare(self, polled: Polled) -> None:
+        """Locates what has to be located, plans, and reads what the values depend on."""
+        points = polled.device.points
+        if self._locator is not None and polled.layout is None and self._locator.needs_locating(points):
+            polled.learn(await self._locator.locate(polled.address, points))
+        polled.plan(self._driver, self._link)
+        if polled.params is not None:
+            await self.read_params(polled.params)
+
+    async def read(self, group: Group, entry: Entry[Group]) -> Outcome:
+        """Reads a group's batches and hands over what they bring, also when the link breaks on the way."""
+        clock, polled = self._clock, group.polled
+        normalizer, address = polled.normalizer, polled.address
+        mark_ms = entry.mark_ms if group.is_aligned else None
+        acquisition: Acquisition | None = None
+        began = now = rtt_s = 0.0
+        t_ms = 0
+        failed: list[tuple[Form, DeviceError]] = []
+        missing: list[tuple[Batch, Form]] = []
+        try:
+            for batch, form in group.missing or group.batches:
+                before = clock.monotonic()
+                try:
+                    heard = await self.session.read(address, batch)
+                except DeviceError as error:
+                    failed.append((form, error))
+                    missing.append((batch, form))
+                    if acquisition is None and isinstance(error, DeviceTimeout):
+                        raise  # nobody there: the other batches would cost a time limit each
+                    continue
+                now = clock.monotonic()
+                rtt_s = now - before
+                if acquisition is None or now - began > TOGETHER_S:
+                    polled.emit(acquisition)
+                    began, t_ms = now, polled.next_stamp()
+                    acquisition = Acquisition(polled.device.id, t_ms, mark_ms=mark_ms)
+                normalizer.take(form, heard, t_ms, acquisition, marked=mark_ms is not None, late=entry.is_late)
+                if normalizer.has_later:
+                    missing.append((batch, form))
+                waiting = self._interrupt()
+                if waiting is not None:
+                    await waiting
+            if acquisition is None and failed:
+                raise failed[0][1]
+            for form, error in failed:
+                normalizer.fail(form, error.status, t_ms, acquisition)  # type: ignore[arg-type]  # it is there: some batch was heard
+        finally:
+            polled.emit(acquisition)
+        self._learn(polled)
+        return Outcome(now, t_ms, rtt_s, failed[0][1].status if failed else None, tuple(missing))
+
+    async def read_params(self, group: Group) -> None:
+        """Reads ratios and serial number. What a device does not say of them stays as it was."""
+        for batch, _ in group.batches:
+            heard = await self.session.read(group.polled.address, batch)
+            group.polled.take_params(batch, heard, self._clock.wall_ms())
+        group.polled.emit(None)
+
+    async def probe(self, polled: Polled) -> None:
+        """Asks for the cheapest batch, only to hear whether the device answers."""
+        batches = [batch for group in polled.groups if not group.is_suspect for batch, _ in group.batches]
+        if batches:
+            await self.session.read(polled.address, min(batches, key=_cost))
+
+    def _learn(self, polled: Polled) -> None:
+        if self._learner is None or polled.is_gone:
+            return
+        layout = self._learner.learned(polled.address)
+        if layout is not None:
+            _log.info("a device's map was corrected", device=polled.device.id, layout=dict(layout))
+            polled.learn(layout)
+
+
+def _cost(batch: Batch) -> int:
+    return batch.request_bytes + batch.reply_bytes
