@@ -17,6 +17,11 @@ from device_profiles.errors import ConfigError
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Point
 
+
+class NotLocated(ConfigError):
+    """Points whose place on the device is known only once it was looked at (`CanLocate`)."""
+
+
 Trace = Callable[[str, bytes, str], None]
 """Called with (direction ">" or "<" or "!", frame, remark) for each frame on the wire, for people who want to see it."""
 

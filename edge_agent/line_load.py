@@ -13,7 +13,7 @@ from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point
-from drivers.base import Batch, Driver, LinkConfig
+from drivers.base import Batch, Driver, LinkConfig, NotLocated
 from edge_agent.model import Device
 
 ROUND_TRIP_S = 0.02
@@ -165,6 +165,9 @@ def _link_load(
         if key not in plans:
             plans[key] = _plan(device, link, drivers[device.protocol])
         plan = plans[key]
+        if isinstance(plan, NotLocated):
+            unplanned += 1
+            continue
         if isinstance(plan, ConfigError):
             refused.append((device.id, plan))
             continue

@@ -13,6 +13,7 @@ from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Modbus, Point
+from drivers.base import NotLocated
 
 from . import codec
 from .decode import Decoder, compile_bits, compile_registers, place_of
@@ -110,7 +111,7 @@ def locate_point(point: Point, layout: Mapping[str, Any] | None) -> Place | None
     if address.model is None:
         return Place(point, address.table, place_of(point))
     if layout is None or "models" not in layout:
-        raise ConfigError(
+        raise NotLocated(
             "the SunSpec models of this device are not known yet", where=point.id, next_step="locate the device first"
         )
     wanted = (address.model,) if isinstance(address.model, int) else address.model
