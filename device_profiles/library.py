@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ HEARTBEAT_S = 300.0
 """An unchanged value is sent again after this time where nobody says otherwise."""
 COUNTER_ALIGN_S = 900
 """Counters are read at quarter hours where the profile says neither `poll` nor `align`."""
+
+Where = Callable[[KeyPath], str]
+"""File, line and path of a key of a profile, for people."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_FILES = 10_000
@@ -84,6 +87,10 @@ class Library:
 
     def load(self, path: Path) -> Profile:
         """The profile in a file, checked, not filled in. Raises ProfileError."""
+        return self.read(path)[0]
+
+    def read(self, path: Path) -> tuple[Profile, Where]:
+        """The checked profile in a file, and where each of its keys is written. Raises ProfileError."""
         document = read_yaml(path, shown=shown_path(path), error=ProfileError)
         base = self._base(document)
         data = merged(base.data, document.data) if base else document.data
@@ -98,7 +105,7 @@ class Library:
             problems.insert(0, sources.problem(("profile",), f"{profile.profile} is in a file named {path.name}", step))
         if problems:
             raise _all_of(problems)
-        return profile
+        return profile, sources.where
 
     def _base(self, document: Document) -> Document | None:
         name = document.data.get("extends")
@@ -150,8 +157,12 @@ class _Sources:
         self._document, self._base, self._data = document, base, data
 
     def problem(self, path: KeyPath, what: str, next_step: str) -> ProfileError:
-        document, way = self._written(path)
-        return ProfileError(what, where=document.where(way), next_step=next_step)
+        return ProfileError(what, where=self.where(path), next_step=next_step)
+
+    def where(self, path: Iterable[str | int] = ()) -> str:
+        """`profiles/vfd/abb-acs355.yaml:12 points[3].unit`, in the file that has the key."""
+        document, way = self._written(tuple(path))
+        return document.where(way)
 
     def validation_findings(self, error: ValidationError) -> list[ConfigError]:
         if self._base is None:
@@ -194,9 +205,8 @@ class _Merged(Document):
         super().__init__(data, sources._document.file, "")
         self._sources = sources
 
-    def where(self, path: Any = ()) -> str:
-        document, way = self._sources._written(tuple(path))
-        return document.where(way)
+    def where(self, path: Iterable[str | int] = ()) -> str:
+        return self._sources.where(path)
 
 
 def merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
