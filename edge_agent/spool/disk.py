@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from edge_agent.spool.database import Database, EpochRow
+from edge_agent.spool.database import DAMAGED, Database, EpochRow, Unusable
 from edge_agent.spool.entry import Entry, Row, Seal, SpoolFill
 from edge_agent.spool.numbers import Numbers
 from edge_agent.spool.ranges import Ranges
@@ -22,6 +22,8 @@ from edge_agent.spool.space import Space
 from edge_agent.spool.thinning import Thinner
 
 RETRY_S = 2.0
+CHECK_BYTES = 64 * 1024**2
+"""A file up to this size is looked through at opening; what is wrong in a larger one is found when it is read."""
 SHED_STEPS = 64
 """Most deletions in one go before new messages get their turn."""
 SHED_BYTES = 256 * 1024
@@ -70,6 +72,7 @@ class Disk:
     def prepare(self) -> None:
         """What may take a moment and need not be done before the agent runs."""
         self._space.restore()
+        self._attempt(_check)
 
     def close(self) -> None:
         self._drop()
@@ -95,6 +98,10 @@ class Disk:
         if not self._attempt(write):
             return False
         self._numbers.committed = committed
+        if entries:
+            self._numbers.held.add(entries[0].key, entries[-1].key)
+        for low, high in forget:
+            self._numbers.held.remove(low, high)
         if self._has_failed:
             self._has_failed = False
             self._tell("storage_recovered", {"path": str(self._shelf.path)})
@@ -122,8 +129,13 @@ class Disk:
         except sqlite3.Error:
             self._thinner.rewind()
             raise
-        self.report_lost(keys, victims.times, victims.reason)
+        self._lose(keys, victims.times, victims.reason)
         return True
+
+    def _lose(self, keys: Ranges, times: Sequence[int], reason: str) -> None:
+        for low, high in keys:
+            self._numbers.held.remove(low, high)
+        self.report_lost(keys, times, reason)
 
     # -- reading
 
@@ -150,12 +162,14 @@ class Disk:
         while more and len(found) < limit and size < max_bytes:
             more = False
             for row in database.read(after_key, limit - len(found), newest_first=newest_first):
+                if (row[0] >= after_key) if newest_first else (row[0] <= after_key):
+                    raise Unusable(DAMAGED, f"its messages are out of order at {row[0]}")
                 more = True
                 after_key = row[0]
                 if after_key in skip:
                     continue
                 entry = self._seal.entry(row)
-                if entry is None:
+                if entry is None or self._numbers.locate(entry.key) != (entry.epoch, entry.seq):
                     broken.append(row)
                     continue
                 found.append(entry)
@@ -163,9 +177,12 @@ class Disk:
                 if size >= max_bytes:
                     break
         if broken:
+            for row in broken:
+                if self._numbers.locate(row[0]) != row[1:3]:
+                    raise Unusable(DAMAGED, f"message {row[0]} says that it is {row[1]!r} {row[2]!r}")
             keys = Ranges((row[0], row[0]) for row in broken)
             database.put_away(keys)
-            self.report_lost(keys, [row[6] for row in broken if isinstance(row[6], int)], "checksum")
+            self._lose(keys, [row[6] for row in broken if isinstance(row[6], int)], "checksum")
         return found
 
     def note(self) -> None:
@@ -206,13 +223,13 @@ class Disk:
 
     def _finish(self, rescue: Rescue) -> None:
         self._rescue = None
-        self.report_lost(rescue.missing(), rescue.times or (), "damaged")
+        self._lose(rescue.missing(), rescue.times or (), "damaged")
         self._shelf.finish(rescue.remains)
         self._tell("salvaged", {"path": str(rescue.remains.path), "msgs": rescue.count})
         self.note()
 
     def report_lost(self, keys: Ranges, times: Sequence[int], reason: str) -> None:
-        """Says by epoch and seq what is gone."""
+        """Says by epoch and seq what is gone. Any thread."""
         for report in self._numbers.lost(keys, times, reason):
             self._tell("data_lost", report)
 
@@ -250,7 +267,7 @@ class Disk:
         self._drop()
         try:
             if isinstance(error, sqlite3.Error) and is_damage(error):
-                self._shelf.set_aside("damaged", str(error))
+                self._shelf.set_aside(DAMAGED, str(error))
             self._database = self._shelf.open()
             # After a failed sync the log's pages count as clean though the disk may not have them: what SQLite still reads
             # of it goes into the database, synced, before anything is appended behind it.
@@ -271,3 +288,8 @@ class Disk:
         if database is not None:
             with suppress(sqlite3.Error):  # closing checkpoints, which the disk may refuse: the log stays for next time
                 database.close()
+
+
+def _check(database: Database) -> None:
+    if database.sizes()[1] <= CHECK_BYTES:
+        database.check()

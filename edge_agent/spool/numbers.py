@@ -25,6 +25,12 @@ RANGES_A_REPORT = 400
 """So that an event `system.data_lost` stays far below 64 KiB."""
 
 
+def expected(rows: Sequence[EpochRow]) -> Ranges:
+    """Keys that a file with these epochs held at its last commit, but for those acknowledged out of order."""
+    oldest = max(rows, key=lambda row: row.commits).oldest if rows else 0
+    return Ranges((max(row.base + 1, oldest), row.base + row.last) for row in rows if oldest)
+
+
 class Numbers:
     """The epochs of this spool. `adopt` comes before anything else."""
 
@@ -34,8 +40,14 @@ class Numbers:
         """(epoch, last committed seq) of the opening before this one."""
         self.committed = 0
         """Last committed seq of the current epoch."""
+        self.held = Ranges()
+        """Keys that the disk should hold. Of what was acknowledged out of order before this opening it knows nothing."""
         self._spans: dict[str, tuple[int, int]] = {}
         """Epoch -> (base, last seq). Written by the writer's thread, read by both."""
+
+    @property
+    def is_adopted(self) -> bool:
+        return self.epoch in self._spans
 
     @property
     def base(self) -> int:
@@ -46,9 +58,10 @@ class Numbers:
         former = [row for row in rows if row.epoch != self.epoch]
         for row in former:
             self._spans.setdefault(row.epoch, (row.base, row.last))
-        if self.epoch not in self._spans:
+        if not self.is_adopted:
             if former:
                 self.previous = (former[-1].epoch, former[-1].last)
+            self.held = expected(former)
             self._spans[self.epoch] = (max((row.base + row.last for row in former), default=above), 0)
 
     def adopt_message(self, entry: Entry) -> tuple[Entry, EpochRow | None]:

@@ -82,10 +82,12 @@ def frames(log: bytes) -> Iterator[tuple[int, int]]:
 
     By the salts only: beyond a damaged frame SQLite reads nothing, and what is there may still be good.
     """
-    if len(log) < WAL_HEADER or int.from_bytes(log[:4], "big") & ~1 != 0x377F0682:
-        return
+    step = FRAME_HEADER + PAGE
+    starts = range(WAL_HEADER, len(log) - step + 1, step)
     salts = log[16:24]
-    for at in range(WAL_HEADER, len(log) - FRAME_HEADER - PAGE + 1, FRAME_HEADER + PAGE):
+    if not any(log[at + 8 : at + 16] == salts for at in starts):  # the header itself may be what is damaged
+        salts = log[WAL_HEADER + 8 : WAL_HEADER + 16]
+    for at in starts:
         if log[at + 8 : at + 16] == salts:
             yield int.from_bytes(log[at : at + 4], "big"), at + FRAME_HEADER
 

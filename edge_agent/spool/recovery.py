@@ -10,9 +10,10 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from edge_agent.spool.database import EPOCH_ROOT, PAGE, Database, EpochRow, Unusable
+from edge_agent.spool.database import DAMAGED, EPOCH_ROOT, PAGE, Database, EpochRow, Unusable
 from edge_agent.spool.entry import Entry, Seal
 from edge_agent.spool.numbers import UNREAD_BASE, Numbers
 from edge_agent.spool.pages import records
@@ -21,13 +22,16 @@ from edge_agent.spool.salvage import Log, Remains, epoch_rows
 
 SALVAGING = "salvaging"
 """In the name of a damaged file until its messages have been taken over: a crash in between begins again."""
-DAMAGED = "damaged"
+HEADER = b"SQLite format 3\0" + PAGE.to_bytes(2, "big") + bytes((2, 2, 0, 64, 32, 32))
+"""Magic, page size, write-ahead logging, and constants (sqlite.org/fileformat2.html, section 1.3)."""
 KEEP = 2
 """Damaged files that stay as evidence after they have been taken over."""
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """The content is wrong, not the disk."""
+    if isinstance(error, Unusable):
+        return error.reason == DAMAGED
     return _primary(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -105,17 +109,23 @@ class Shelf:
         if not self.path.exists() or not self.path.stat().st_size:
             self.path.touch()
             raise Unusable(DAMAGED, "the database is gone, its write-ahead log is not")
+        if not self._has_header():
+            raise Unusable(DAMAGED, "the header of the database is not what it was")  # SQLite would delete the log
         in_file = self._epoch_in_file()
         in_log, is_any = log.epochs(self._seal)
         if in_file is None or not is_any:
             return log
-        if in_log is None:
+        if not in_log:
             self._set_log_aside("foreign", "the write-ahead log belongs to another spool")
-        elif in_log.commits < in_file.commits:
+        elif max(row.commits for _, row in in_log) < in_file.commits:
             self._set_log_aside("stale", "the write-ahead log is older than the database")
         else:
             return log
         return Log(b"")
+
+    def _has_header(self) -> bool:
+        with self.path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER
 
     def _epoch_in_file(self) -> EpochRow | None:
         """The newest epoch row of ours in the file alone."""
@@ -127,22 +137,27 @@ class Shelf:
 
     def _read_on(self, database: Database, log: Log) -> None:
         """Takes over what lies in the log behind the point where SQLite stopped reading it."""
-        in_log, _ = log.epochs(self._seal)
         rows = database.epochs()
-        newest = max((row.commits for row in rows), default=-1)
-        if in_log is None or in_log.commits <= newest:
+        commits = max((row.commits for row in rows), default=-1)
+        in_log, _ = log.epochs(self._seal)
+        behind = max((offset for offset, row in in_log if row.commits <= commits), default=0)
+        unseen = [row for offset, row in in_log if offset > behind]
+        newest = max(unseen or rows, key=lambda row: row.commits, default=None)
+        if newest is None:
             return
-        lasts = {row.epoch: row.last for row in rows}
-        seen = lasts.get(in_log.epoch, 0)
+        seen = next((row.last for row in rows if row.epoch == newest.epoch), 0)
         found: dict[int, Entry] = {
             entry.key: entry
-            for entry in log.messages(self._seal)
-            if entry.epoch == in_log.epoch and entry.seq > seen and entry.key == in_log.base + entry.seq
+            for entry in log.messages(self._seal, behind)
+            if entry.epoch == newest.epoch and entry.seq > seen and entry.key == newest.base + entry.seq
         }
-        database.adopt([in_log])
+        last = max(newest.last, *(entry.seq for entry in found.values()), 0)
+        if last <= seen:
+            return
+        database.adopt([replace(newest, last=last)])
         database.rescue([self._seal.row(found[key]) for key in sorted(found)])
-        if in_log.epoch != self.numbers.epoch:
-            missing = Ranges([(in_log.base + seen + 1, in_log.base + in_log.last)])
+        if newest.epoch != self.numbers.epoch:  # what is missing of the current epoch is in memory, waiting
+            missing = Ranges([(newest.base + seen + 1, newest.base + last)])
             for key in found:
                 missing.remove(key)
             self.lost.append((missing, "the write-ahead log was damaged"))
@@ -182,7 +197,10 @@ class Shelf:
 
     def _take_up(self, path: Path) -> None:
         with suppress(OSError):  # what cannot even be opened stays where it is, under its name
-            self.remains.append(Remains(path, self._seal))
+            remains = Remains(path, self._seal)
+            self.remains.append(remains)
+            if self.numbers.is_adopted:
+                remains.expected = Ranges(self.numbers.held)
 
     def finish(self, remains: Remains) -> None:
         """The messages of a damaged file have been taken over."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edge_agent.spool.database import EpochRow
 from edge_agent.spool.entry import Entry
-from edge_agent.spool.numbers import Numbers
+from edge_agent.spool.numbers import Numbers, expected
 from edge_agent.spool.ranges import Ranges
 from edge_agent.spool.salvage import Remains
 
@@ -42,22 +42,15 @@ class Rescue:
         self.count = self._found.count()
 
     def missing(self) -> Ranges:
-        """Keys that the file held at its last commit, as far as it says, and that were not found.
-
-        A few of them may have been acknowledged out of order: the ledger knows which.
-        """
-        expected = Ranges()
-        rows = self.remains.epochs()
-        if rows:
-            oldest = max(rows, key=lambda row: row.commits).oldest
-            for row in rows:
-                if oldest:
-                    expected.add(max(row.base + 1, oldest), row.base + row.last)
+        """Keys that the file should have held and that were not found."""
+        missing = Ranges(
+            self.remains.expected if self.remains.expected is not None else expected(self.remains.epochs())
+        )
         for epoch in self._unknown:
             inside = self._numbers.keys(epoch, 1, 2**31)
             keys = [key for low, high in self._found for key in (low, high) if inside and inside[0] <= key <= inside[1]]
             if keys:
-                expected.add(min(keys), max(keys))
+                missing.add(min(keys), max(keys))
         for low, high in self._found:
-            expected.remove(low, high)
-        return expected
+            missing.remove(low, high)
+        return missing

@@ -14,6 +14,7 @@ from typing import cast
 from edge_agent.spool.database import EPOCH_ROOT, PAGE, STATE_ROOT, EpochRow, epoch_row
 from edge_agent.spool.entry import Entry, Row, Seal
 from edge_agent.spool.pages import Record, Value, children, frames, free_pages, records
+from edge_agent.spool.ranges import Ranges
 
 MAX_LOG = 64 * 1024**2
 """A write-ahead log longer than this is not looked into: ours are cut back at 8 MB."""
@@ -45,25 +46,27 @@ class Log:
     def page(self, offset: int) -> bytes:
         return self._data[offset : offset + PAGE]
 
-    def epochs(self, seal: Seal) -> tuple[EpochRow | None, bool]:
-        """The newest epoch row of ours in it, and whether it holds rows of the kind at all."""
-        newest, is_any = None, False
+    def epochs(self, seal: Seal) -> tuple[list[tuple[int, EpochRow]], bool]:
+        """(offset, newest epoch row of ours there) in the order of writing, and whether there are rows of that kind at all."""
+        found: list[tuple[int, EpochRow]] = []
+        is_any = False
         for offset in self.versions.get(EPOCH_ROOT, ()):
-            for _, values in records(self.page(offset), EPOCH_ROOT, lambda _: b"")[0]:
-                is_any = is_any or len(values) == 8
-        for offset in reversed(self.versions.get(EPOCH_ROOT, ())):
-            rows = epoch_rows(records(self.page(offset), EPOCH_ROOT, lambda _: b"")[0], seal)
-            newest = max([*rows, *([newest] if newest else [])], key=lambda row: row.commits, default=None)
-        return newest, is_any
+            rows, _ = records(self.page(offset), EPOCH_ROOT, lambda _: b"")
+            is_any = is_any or any(len(values) == 8 for _, values in rows)
+            ours = epoch_rows(rows, seal)
+            if ours:
+                found.append((offset, max(ours, key=lambda row: row.commits)))
+        return found, is_any
 
-    def messages(self, seal: Seal) -> Iterator[Entry]:
-        """Every message of ours that any frame holds, the same one perhaps several times."""
+    def messages(self, seal: Seal, behind: int) -> Iterator[Entry]:
+        """Every message of ours in a frame behind an offset, the same one perhaps several times."""
         for number, offsets in self.versions.items():
             for offset in offsets:
-                for record in records(self.page(offset), number, self._newest)[0]:
-                    entry = message(record, seal)
-                    if entry is not None:
-                        yield entry
+                if offset > behind:
+                    for record in records(self.page(offset), number, self._newest)[0]:
+                        entry = message(record, seal)
+                        if entry is not None:
+                            yield entry
 
     def _newest(self, number: int) -> bytes:
         offsets = self.versions.get(number)
@@ -75,6 +78,8 @@ class Remains:
 
     def __init__(self, path: Path, seal: Seal) -> None:
         self.path = path
+        self.expected: Ranges | None = None
+        """Keys that it should hold, where that is known better than it says itself."""
         self._seal = seal
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._log = Log.read(path.with_name(path.name + "-wal"))
