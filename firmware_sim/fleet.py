@@ -54,7 +54,9 @@ CAMPUS: tuple[Place, ...] = (
     Place("incomer", "tcp", (Placed("incomer-1", "schneider-pm5000", 1, "Incomer 1", "b1/f0/switchroom"),)),
     Place("chiller", "tcp", (Placed("chiller-1", "siemens-pac3200", 1, "Chiller 1", "b1/f0/plant"),)),
     Place("datacentre", "tcp", (Placed("datacentre-1", "janitza-umg96rm-e", 1, "Data centre", "b1/f1/dc"),)),
-    Place("board-2a", "tcp", (Placed("board-2a", "branch-meter-24", 1, "Board 2A, 24 circuits", "b1/f2/riser"),)),
+    Place(
+        "board-2a", "tcp", (Placed("board-2a", "generic-branch-meter-24", 1, "Board 2A, 24 circuits", "b1/f2/riser"),)
+    ),
     Place("pv", "tcp", (Placed("pv-1", "sunspec-inverter-three-phase", 1, "PV inverter, roof", "b1/roof"),)),
     Place("ahu", "tcp", (Placed("ahu-1-fan", "abb-acs580", 1, "AHU 1 supply fan", "b1/roof/ahu1"),)),
     Place(
@@ -89,7 +91,7 @@ CAMPUS: tuple[Place, ...] = (
             1,
             ("room-301", "generic-air-quality", "Air quality, room 301", "b1/f3/r301"),
             ("room-302", "generic-air-quality", "Air quality, room 302", "b1/f3/r302"),
-            ("relays-1", "relay-board-8", "Relays and door contacts", "b1/f0/security"),
+            ("relays-1", "waveshare-relay-8ch-d", "Relays and door contacts", "b1/f0/security"),
             ("pump-1", "danfoss-vlt-fc102", "Heating pump 1", "b1/f0/plant"),
         ),
     ),

@@ -119,6 +119,7 @@ class Drive:
             "thermal": 20 + 50 * share**2,
             "kwh": self._kwh_0 + self._load.kwh(t),
             "hours": self._hours_0 + (t - 1_704_067_200.0) / 3600,
+            "starts": 37,
             "running": running,
             "fault": 0,
             "warning": 0,

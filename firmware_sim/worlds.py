@@ -133,12 +133,15 @@ class ThreePhase(ReadOnly):
                 f"kva{index}": kva,
                 f"pf{index}": sign / ratio,
                 f"angle{index}": degrees(atan(self._tan_phi)),
+                f"i_max{index}": self.power.base_kw * 5 * share * ratio * 1000 / 230,
                 f"thd_u{index}": 2.1 + self._thd.value(t + index),
                 f"thd_i{index}": 7.5 + 3 * self._thd.value(t + 10 * index),
             }
         a, b, c = amps
         values |= {
             "i_avg": (a + b + c) / 3,
+            "i_unbalance": 300 * max(abs(x - (a + b + c) / 3) for x in amps) / max(a + b + c, 0.001),
+            "ah": float(values["kvah"] or 0) * 1000 / 230,
             "i_sum": a + b + c,
             "i_n": sqrt(max(a * a + b * b + c * c - a * b - b * c - c * a, 0.0)),
         }
@@ -155,6 +158,7 @@ class ThreePhase(ReadOnly):
             "u31": u31,
             "u_avg": (u1 + u2 + u3) / 3,
             "ull_avg": (u12 + u23 + u31) / 3,
+            "u_unbalance": 300 * max(abs(u - (u1 + u2 + u3) / 3) for u in volts) / (u1 + u2 + u3),
             "frequency": self.mains.frequency(t),
             "kw": kw,
             "kvar": kvar,
@@ -184,4 +188,6 @@ class ThreePhase(ReadOnly):
         for index, share in enumerate(self._shares, 1):
             values[f"kwh_phase{index}"] = forward * share
             values[f"kwh_export_phase{index}"] = reverse * share
+            values[f"kvarh_phase{index}"] = kvarh * share
+            values[f"kvah_phase{index}"] = main * share * sqrt(1 + self._tan_phi**2)
         return values

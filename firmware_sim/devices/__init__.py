@@ -22,12 +22,12 @@ MODELS: dict[str, tuple[str, str]] = {
     "acrel-adw300": (f"{_HERE}.acrel:ADW300", "three-phase meter, integers"),
     "janitza-umg96rm-e": (f"{_HERE}.janitza:UMG96RME", "power analyser, floats, Wh as float"),
     "deye-dtsd422": (f"{_HERE}.deye:DTSD422", "PV meter, sign and magnitude low word first"),
-    "branch-meter-24": (f"{_HERE}.branch:BRANCH_24", "branch circuit meter with 24 circuits"),
+    "generic-branch-meter-24": (f"{_HERE}.branch:BRANCH_24", "branch circuit meter with 24 circuits"),
     "sunspec-inverter-three-phase": (f"{_HERE}.sunspec:INVERTER", "PV inverter, SunSpec models 1, 103, 120"),
     "abb-acs580": (f"{_HERE}.abb_drive:ACS580", "frequency converter, control and status words"),
     "danfoss-vlt-fc102": (f"{_HERE}.danfoss:FC102", "frequency converter, parameter number times ten"),
     "generic-air-quality": (f"{_HERE}.room:AIR_QUALITY", "CO2, dust, temperature, humidity"),
-    "relay-board-8": (f"{_HERE}.room:RELAY_BOARD", "eight relays and eight inputs"),
+    "waveshare-relay-8ch-d": (f"{_HERE}.room:RELAY_BOARD", "eight relays and eight inputs"),
     "address": (f"{_HERE}.identity:ADDRESS", "every register holds its own address"),
 }
 """slug -> (import string, what it is). The slugs of real makes are the ids of the profiles that read them."""

@@ -2,15 +2,15 @@
 
 Source: ABB, ACS580 standard control program firmware manual 3AXD50000016097, chapter "Fieldbus control through the embedded
 fieldbus interface (EFB)": parameter gg.ii is register 400000 + 100 gg + ii (16 bits, scaled by group 46) or 420000 + 200 gg +
-2 ii (32 bits); registers count from 1. ABB Drives profile: references and actual values of 20000 are the scaling of
-46.01/46.02.
+2 ii (32 bits); registers count from 1. Parameter 58.34 Word order is LO-HI as delivered: low word first. ABB Drives profile:
+references and actual values of 20000 are the scaling of 46.01/46.02.
 """
 
 from __future__ import annotations
 
 from firmware_sim.device import Model
 from firmware_sim.plant import Drive
-from firmware_sim.registers import HOLDING, S16, S32, U16, U32, Cell, Kind, Value
+from firmware_sim.registers import HOLDING, S16, S32, U16, U32, Cell, Kind, Value, low_word_first
 
 READY_ON, READY_RUN, OPERATING, TRIPPED, AT_SETPOINT, REMOTE = 0x0001, 0x0002, 0x0004, 0x0008, 0x0100, 0x0200
 OFF2_INACTIVE, OFF3_INACTIVE = 0x0010, 0x0020
@@ -54,7 +54,9 @@ def _short(group: int, index: int, kind: Kind, quantity: str, lsb: float, label:
 
 
 def _long(group: int, index: int, kind: Kind, quantity: str, lsb: float, label: str) -> Cell:
-    return Cell(20000 + 200 * group + 2 * index - 1, kind, quantity, lsb, f"{group:02}.{index:02} {label}")
+    return Cell(
+        20000 + 200 * group + 2 * index - 1, low_word_first(kind), quantity, lsb, f"{group:02}.{index:02} {label}"
+    )
 
 
 _PARAMETERS = (

@@ -1,7 +1,7 @@
 """ABB B23: 64-bit energies, signed powers, and all-ones (or 0x7FFF...) where there is nothing.
 
-Source: ABB, B23/B24 user manual 2CMC485003M0201, chapter 9, mapping tables. Unused registers and values that are not available
-read as 0xFFFF (unsigned) or 0x7FFF FFFF (signed).
+Source: ABB, B23/B24 user manual 2CMC485003M0201, chapter 9, mapping tables. Unused registers and values that are not
+available read as 0xFFFF (unsigned) or 0x7FFF FFFF (signed).
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ _CELLS = (
     Cell(0x5014, _S64, "kvarh_import", 0.01, "Reactive net, kvarh"),
     Cell(0x5018, U64, "kvah", 0.01, "Apparent import, kVAh"),
     Cell(0x501C, U64, "=", label="Apparent export: not available"),
+    Cell(0x5170, U64, "kwh_import", 0.01, "Active import tariff 1, kWh"),
+    *(Cell(0x5170 + 4 * tariff, U64, "=0", label=f"Active import tariff {tariff + 1}") for tariff in (1, 2, 3)),
+    *phases(0x5460, U64, "kwh_phase", 0.01, "Active import L{}, kWh"),
+    *phases(0x546C, U64, "kwh_export_phase", 0.01, "Active export L{}, kWh"),
     *phases(0x5B00, U32, "u", 0.1, "Voltage L{}-N"),
     Cell(0x5B06, U32, "u12", 0.1, "Voltage L1-L2"),
     Cell(0x5B08, U32, "u23", 0.1, "Voltage L3-L2"),
     Cell(0x5B0A, U32, "u31", 0.1, "Voltage L1-L3"),
     *phases(0x5B0C, U32, "i", 0.01, "Current L{}"),
-    Cell(0x5B12, U32, "=", label="Current N: not available"),
+    Cell(0x5B12, U32, "i_n", 0.01, "Current N"),
     Cell(0x5B14, _S32, "kw", _W, "Active power total"),
     *phases(0x5B16, _S32, "kw", _W, "Active power L{}"),
     Cell(0x5B1C, _S32, "kvar", _W, "Reactive power total"),

@@ -1,7 +1,7 @@
 """Acrel DTSD1352 (secondary values: the reader multiplies by the transformers' ratios) and ADW300 (primary values).
 
-Source: Acrel, DTSD1352 three-phase energy meter manual, MODBUS address table (energy = data x PT x CT x 0.01 kWh); Acrel, ADW300
-manual, address table.
+Source: Acrel, DTSD1352 three-phase energy meter manual, MODBUS address table (energy = data x PT x CT x 0.01 kWh); Acrel,
+ADW300 manual, address table.
 """
 
 from __future__ import annotations
@@ -15,13 +15,25 @@ CT, PT = 40, 1
 _KW = 0.001 * CT * PT
 _KWH = 0.01 * CT * PT
 
+
+def _energy(address: int, quantity: str, label: str) -> tuple[Cell, ...]:
+    """A total and its spike, peak, flat and valley parts; without a tariff plan all of it is flat."""
+    return (
+        Cell(address, U32, quantity, _KWH, f"Current {label} energy"),
+        Cell(address + 2, U32, "=0", label=f"{label}, spike"),
+        Cell(address + 4, U32, "=0", label=f"{label}, peak"),
+        Cell(address + 6, U32, quantity, _KWH, f"{label}, flat"),
+        Cell(address + 8, U32, "=0", label=f"{label}, valley"),
+    )
+
+
 _DTSD1352 = (
-    Cell(0x0000, U32, "kwh_total", _KWH, "Current total active energy"),
-    Cell(0x000A, U32, "kwh_import", _KWH, "Current forward active total energy"),
-    Cell(0x0014, U32, "kwh_export", _KWH, "Current reverse active total energy"),
-    Cell(0x001E, U32, "kvarh_total", _KWH, "Current total reactive energy"),
-    Cell(0x0028, U32, "kvarh_import", _KWH, "Current forward reactive total energy"),
-    Cell(0x0032, U32, "kvarh_export", _KWH, "Current reverse reactive total energy"),
+    *_energy(0x0000, "kwh_total", "total active"),
+    *_energy(0x000A, "kwh_import", "forward active total"),
+    *_energy(0x0014, "kwh_export", "reverse active total"),
+    *_energy(0x001E, "kvarh_total", "total reactive"),
+    *_energy(0x0028, "kvarh_import", "forward reactive total"),
+    *_energy(0x0032, "kvarh_export", "reverse reactive total"),
     *phases(0x0061, U16, "u", 0.1 * PT, "Voltage of phase {}"),
     *phases(0x0064, U16, "i", 0.01 * CT, "Current of phase {}"),
     *phases(0x0067, S16, "kw", _KW, "Active power of phase {}"),

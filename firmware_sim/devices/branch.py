@@ -25,7 +25,7 @@ def _circuit(number: int) -> tuple[Cell, ...]:
 
 
 BRANCH_24 = Model(
-    slug="branch-meter-24",
+    slug="generic-branch-meter-24",
     title="Branch circuit meter, 24 circuits",
     source="layout of multi-circuit monitors",
     world=lambda seed, offset: Branches(seed, circuits=CIRCUITS, utc_offset_s=offset),

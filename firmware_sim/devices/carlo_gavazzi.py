@@ -1,7 +1,7 @@
 """Carlo Gavazzi EM24: 32-bit integers with the low word first.
 
-Source: Carlo Gavazzi, EM24-DIN communication protocol, table 2.1 (functions 3 and 4). At most 11 words a request on old firmware;
-this one is revision 3 with 50.
+Source: Carlo Gavazzi, EM24-DIN communication protocol, table 2.1 (functions 3 and 4). At most 11 words a request, as older
+firmware has it. Its revisions call 0x3E or 0x42 the total; a meter that was never reset has the same number in both.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ EM24 = Model(
     world=lambda seed, offset: ThreePhase(seed, rated_kw=20, utc_offset_s=offset),
     tables=both(_CELLS),
     functions=frozenset({3, 4, 6}),
-    max_registers=50,
+    max_registers=11,
     turnaround_s=0.04,
     counters={"kwh_import": 10_000_000.0, "kwh_export": 10_000_000.0},
 )

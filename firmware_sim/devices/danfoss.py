@@ -65,6 +65,7 @@ _PARAMETERS = (
     _parameter("15-00", U32, "hours", 1.0, "Operating hours"),
     _parameter("15-01", U32, "hours", 1.0, "Running hours"),
     _parameter("15-02", U32, "kwh", 1.0, "kWh counter"),
+    _parameter("15-03", U32, "starts", 1.0, "Power up's"),
     _parameter("16-00", U16, "control_word", 1.0, "Control word"),
     _parameter("16-03", U16, "status_word", 1.0, "Status word"),
     _parameter("16-05", S16, "percent", 0.01, "Main actual value [%]"),

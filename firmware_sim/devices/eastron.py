@@ -1,7 +1,7 @@
 """Eastron SDM630: every value two registers of IEEE 754, high word first, read by function 4.
 
-Source: Eastron, SDM630 Modbus protocol, table of input registers. At most 40 parameters (80 registers) in one request; one that
-begins or ends inside a value is refused with exception 02; reserved parameters inside a block read as zero.
+Source: Eastron, SDM630 Modbus protocol, table of input registers. At most 40 parameters (80 registers) in one request; one
+that begins or ends inside a value is refused with exception 02; reserved parameters inside a block read as zero.
 """
 
 from __future__ import annotations
@@ -35,8 +35,13 @@ _INPUTS = (
     Cell(0x004C, F32, "kvarh_import", label="Total import kVArh"),
     Cell(0x004E, F32, "kvarh_export", label="Total export kVArh"),
     Cell(0x0050, F32, "kvah", label="Total kVAh"),
+    Cell(0x0052, F32, "ah", label="Ah"),
     Cell(0x0054, F32, "kw_demand", _W, "Total system power demand"),
     Cell(0x0056, F32, "kw_demand_max", _W, "Maximum total system power demand"),
+    Cell(0x0064, F32, "kva", _W, "Total system VA demand"),
+    Cell(0x0066, F32, "kw_demand_max", _W, "Maximum total system VA demand"),
+    Cell(0x0068, F32, "i_n", label="Neutral current demand"),
+    Cell(0x006A, F32, "i_n", label="Maximum neutral current demand"),
     Cell(0x00C8, F32, "u12", label="Line 1 to line 2 volts"),
     Cell(0x00CA, F32, "u23", label="Line 2 to line 3 volts"),
     Cell(0x00CC, F32, "u31", label="Line 3 to line 1 volts"),
@@ -44,6 +49,8 @@ _INPUTS = (
     Cell(0x00E0, F32, "i_n", label="Neutral current"),
     *phases(0x00EA, F32, "thd_u", label="Phase {} L/N volts THD"),
     *phases(0x00F0, F32, "thd_i", label="Phase {} current THD"),
+    *phases(0x0102, F32, "i", label="Phase {} current demand"),
+    *phases(0x0108, F32, "i_max", label="Maximum phase {} current demand"),
     Cell(0x0156, F32, "kwh_total", label="Total kWh"),
     Cell(0x0158, F32, "kvarh_total", label="Total kVArh"),
 )

@@ -1,14 +1,14 @@
-"""A wall-mounted air-quality sensor and an 8-channel relay and input board, as they are sold under many names.
+"""A wall-mounted air-quality sensor, and a board of eight relays and eight inputs.
 
-Source: register tables printed on the data sheets of RS-485 air-quality transmitters (16-bit registers from 0, function 3 or
-4) and of 8-channel Modbus relay boards with inputs (coils 0..7, discrete inputs 0..7, functions 1, 2, 5 and 15).
+Source: leaflets of RS-485 air-quality transmitters (16-bit registers from 0, functions 3 and 4; sold under many names, with
+many maps); Waveshare, Modbus RTU Relay (D), development protocol (coils 0..7, discrete inputs 0..7).
 """
 
 from __future__ import annotations
 
 from firmware_sim.device import Model, both
 from firmware_sim.plant import Relays, Room
-from firmware_sim.registers import COIL, DISCRETE, S16, U16, Cell
+from firmware_sim.registers import COIL, DISCRETE, HOLDING, S16, U16, Cell
 
 _AIR = (
     Cell(0, U16, "co2_ppm", 1.0, "CO2, ppm"),
@@ -31,15 +31,25 @@ AIR_QUALITY = Model(
 )
 
 RELAY_BOARD = Model(
-    slug="relay-board-8",
-    title="8-channel relay and input board",
-    source="data sheets of 8-channel Modbus relay boards",
+    slug="waveshare-relay-8ch-d",
+    title="Waveshare Modbus RTU Relay (D), 8 channels",
+    source="Waveshare, Modbus RTU Relay (D), development protocol",
     world=lambda seed, offset: Relays(seed),
+    tables={
+        HOLDING: (
+            *(
+                Cell(0x1000 + channel, U16, "=0", label=f"Control mode of channel {channel + 1}: normal")
+                for channel in range(8)
+            ),
+            Cell(0x4000, U16, "=1", label="Device address"),
+            Cell(0x8000, U16, "=200", label="Software version, V2.00"),
+        )
+    },
     bits={
         COIL: {address: f"relay{address + 1}" for address in range(Relays.COUNT)},
         DISCRETE: {address: f"input{address + 1}" for address in range(Relays.COUNT)},
     },
-    functions=frozenset({1, 2, 5, 15}),
+    functions=frozenset({1, 2, 3, 5, 6, 15}),
     turnaround_s=0.008,
     refresh_s=0.1,
 )

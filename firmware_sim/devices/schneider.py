@@ -7,7 +7,7 @@ list. A value they do not measure is the float NaN, or 0x8000000000000000.
 from __future__ import annotations
 
 from firmware_sim.device import Model
-from firmware_sim.registers import F32, HOLDING, S64, U16, Cell, Holes, phases, text
+from firmware_sim.registers import F32, HOLDING, S64, U16, U32, Cell, Holes, phases, text
 from firmware_sim.worlds import ThreePhase
 
 _WH = 0.001
@@ -39,6 +39,7 @@ _IEM = (
     Cell(29, text(20), "=Energy Meter", label="Meter name"),
     Cell(49, text(20), "=iEM3155", label="Meter model"),
     Cell(69, text(20), "=Schneider Electric", label="Manufacturer"),
+    Cell(129, U32, "=1712450917", label="Serial number"),
     *_MEASUREMENTS,
     *phases(3517, S64, "kwh_phase", _WH, "Active energy import phase {}, Wh"),
     Cell(45099, F32, "kwh_import", _WH, "Total active energy import, Wh"),
@@ -49,6 +50,7 @@ _PM = (
     Cell(29, text(20), "=Incomer", label="Meter name"),
     Cell(49, text(20), "=PM5320", label="Meter model"),
     Cell(69, text(20), "=Schneider Electric", label="Manufacturer"),
+    Cell(129, U32, "=1710230042", label="Serial number"),
     Cell(2013, U16, "=3", label="Number of phases"),
     Cell(2699, F32, "kwh_import", label="Active energy delivered (into load), kWh"),
     Cell(2701, F32, "kwh_export", label="Active energy received (out of load), kWh"),
@@ -56,10 +58,12 @@ _PM = (
     Cell(2707, F32, "kvarh_import", label="Reactive energy delivered, kvarh"),
     Cell(2715, F32, "kvah", label="Apparent energy delivered, kVAh"),
     Cell(3005, F32, "i_n", label="Current N"),
+    Cell(3017, F32, "i_unbalance", label="Current unbalance worst"),
     *phases(3077, F32, "pf", label="Power factor {}"),
     Cell(3193, F32, "pf", label="Power factor total (4Q FP)"),
     *_MEASUREMENTS,
     Cell(3211, S64, "kwh_total", _WH, "Active energy delivered + received, Wh"),
+    Cell(3235, S64, "kvah", _WH, "Apparent energy delivered, VAh"),
     *phases(21299, F32, "thd_i", label="THD current {}"),
     *phases(21329, F32, "thd_u", label="THD voltage {}-N"),
 )

@@ -31,6 +31,8 @@ _CELLS = (
     Cell(65, F32, "kw", _W, "Total active power"),
     Cell(67, F32, "kvar", _W, "Total reactive power"),
     Cell(69, F32, "pf", label="Total power factor"),
+    Cell(71, F32, "u_unbalance", label="Amplitude unbalance voltage"),
+    Cell(73, F32, "i_unbalance", label="Amplitude unbalance current"),
     Cell(801, F64, "kwh_import", _W, "Active energy import tariff 1, Wh"),
     Cell(805, F64, "=0", label="Active energy import tariff 2, Wh"),
     Cell(809, F64, "kwh_export", _W, "Active energy export tariff 1, Wh"),
@@ -40,6 +42,7 @@ _CELLS = (
     Cell(825, F64, "kvarh_export", _W, "Reactive energy export tariff 1, varh"),
     Cell(829, F64, "=0", label="Reactive energy export tariff 2, varh"),
     Cell(833, F64, "kvah", _W, "Apparent energy tariff 1, VAh"),
+    Cell(837, F64, "=0", label="Apparent energy tariff 2, VAh"),
 )
 
 PAC3200 = Model(
@@ -50,6 +53,7 @@ PAC3200 = Model(
     tables=both(_CELLS),
     functions=frozenset({2, 3, 4, 6, 16}),
     identity={0: "SIEMENS", 1: "7KM2112-0BA00-3AA0", 2: "V2.2.4"},
+    whole_values=True,
     turnaround_s=0.004,
     counters={"kwh_import": 1e9, "kwh_export": 1e9},
 )
