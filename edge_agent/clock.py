@@ -69,6 +69,10 @@ class Clock(Protocol):
 
     def quality(self) -> Quality: ...
 
+    def alarm(self, seconds: float) -> asyncio.Future[None]:
+        """A future that is done after so many seconds; whoever is not interested any more, or wants it earlier, ends it."""
+        ...
+
     async def sleep(self, seconds: float) -> None: ...
 
 
@@ -156,8 +160,20 @@ class SystemClock(SteadyClock):
             self._quality = _machine_quality(self._utc_ms())
         return self._quality
 
+    def alarm(self, seconds: float) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _ring, future)
+        future.add_done_callback(lambda _: timer.cancel())
+        return future
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _ring(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _boot_id() -> str:
@@ -255,10 +271,13 @@ class VirtualClock(SteadyClock):
         """Moves UTC by so much."""
         self._utc_offset_ms += by_ms
 
-    async def sleep(self, seconds: float) -> None:
+    def alarm(self, seconds: float) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + max(0.0, seconds), next(self._order), future))
-        await future
+        return future
+
+    async def sleep(self, seconds: float) -> None:
+        await self.alarm(seconds)
 
     async def advance(self, seconds: float) -> None:
         """Moves on by so many seconds and wakes everyone whose time comes on the way."""

@@ -129,6 +129,10 @@ def send(form: Form, numbers: list[float], good: dict[str, Value], everything: b
     for beats in beating:
         for at in beats.numbers:
             moved[at] = True
-    if any(moved):
+    count = moved.count(True)
+    if count == len(moved):
+        good.update(zip(form.names, numbers, strict=True))
+        form.last = numbers
+    elif count:
         good.update(compress(zip(form.names, numbers, strict=True), moved))
         form.last = [new if is_new else old for new, old, is_new in zip(numbers, form.last, moved, strict=True)]

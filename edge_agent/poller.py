@@ -68,7 +68,7 @@ class LinkPoller:
         self._commands: deque[_Asked] = deque()
         self._diagnostics: deque[_Asked] = deque()
         self._reader: Reader | None = None
-        self._resting: asyncio.Task[None] | None = None
+        self._resting: asyncio.Future[None] | None = None
         self._busy_since: float | None = None
         self._answered_at = clock.monotonic()
         self._attempts = 0
@@ -210,7 +210,9 @@ class LinkPoller:
             if self._commands or self._diagnostics:
                 await self._serve_one(self._commands or self._diagnostics)
                 continue
-            now, utc_ms, marks = clock.monotonic(), clock.wall_ms(), clock.quality() != "unsync"
+            now, utc_ms, marks = clock.monotonic(), 0, schedule.has_marks and clock.quality() != "unsync"
+            if marks:
+                utc_ms = clock.wall_ms()
             entry = schedule.pop(now, utc_ms, marks=marks)
             if entry is not None:
                 await self._turn(reader, entry)
@@ -253,16 +255,15 @@ class LinkPoller:
         if seconds <= 0.0:
             await asyncio.sleep(0)
             return
-        self._resting = asyncio.create_task(self._clock.sleep(min(seconds, 60.0)), name=f"rest {self.link.id}")
+        self._resting = self._clock.alarm(min(seconds, 60.0))
         try:
-            await asyncio.wait((self._resting,))
+            await self._resting
         finally:
-            self._resting.cancel()
             self._resting = None
 
     def _wake(self) -> None:
-        if self._resting is not None:
-            self._resting.cancel()
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
 
     def _enter(self, polled: Polled) -> None:
         """Puts a device's reads into the schedule, all due now."""
@@ -311,7 +312,7 @@ class LinkPoller:
             self._busy_s += now - before
             if is_over:
                 group.missing = ()
-                self._schedule.done(entry, now, self._clock.wall_ms())
+                self._schedule.done(entry, now, self._clock.wall_ms() if entry.align_ms else 0)
             else:
                 self._schedule.retry(entry, now)
 

@@ -51,6 +51,7 @@ class Schedule(Generic[Owner]):
         self._waiting: list[tuple[float, int, Entry[Owner]]] = []
         self._ready: list[tuple[float, int, Entry[Owner]]] = []
         self._marks: list[tuple[int, int, Entry[Owner]]] = []
+        self._aligned = 0
         self.late = 0
         """Reads that began late."""
         self.skipped = 0
@@ -66,12 +67,20 @@ class Schedule(Generic[Owner]):
 
     def add_aligned(self, owner: Owner, align_s: int, now: float) -> Entry[Owner]:
         """A read at once, which stands for no mark, then one at every mark."""
+        self._aligned += 1
         entry = Entry(owner, align_ms=align_s * 1000, due=now)
         heapq.heappush(self._waiting, (now, next(self._order), entry))
         return entry
 
+    @property
+    def has_marks(self) -> bool:
+        """True when some read is at marks: then UTC matters."""
+        return self._aligned > 0
+
     def remove(self, entry: Entry[Owner]) -> None:
         """The read does not come any more; one that is under way is not put back."""
+        if entry.is_alive and entry.align_ms:
+            self._aligned -= 1
         entry.is_alive = False
 
     def pop(self, now: float, utc_ms: int, *, marks: bool = True) -> Entry[Owner] | None:
