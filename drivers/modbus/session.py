@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from device_profiles.errors import DeviceError, DeviceRefused
+from device_profiles.errors import DeviceError, DeviceRefused, DeviceTimeout
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Modbus, Point
 from drivers.base import Address, Batch, Layout, LinkConfig, WireCount
@@ -122,17 +122,24 @@ class ModbusSession:
                 yield device, facts
 
     async def _facts(self, device: Address) -> Mapping[str, str] | None:
-        try:
-            await self.registers(device, "holding", 0, 1)
-        except DeviceRefused as error:
-            if error.code in _DEVICE_CODES:
-                return None
-        except DeviceError:
+        """What the unit says of itself; None for one that does not answer two questions."""
+        if not await self._answers(device):
             return None
         try:
             return await self.identify(device)
+        except DeviceTimeout:
+            return {} if await self._answers(device) else None
         except DeviceError:
             return {}
+
+    async def _answers(self, device: Address) -> bool:
+        try:
+            await self.registers(device, "holding", 0, 1)
+        except DeviceRefused as error:
+            return error.code not in _DEVICE_CODES
+        except DeviceError:
+            return False
+        return True
 
     async def _ask(self, device: Address, request: codec.Request) -> bytes:
         try:

@@ -1,0 +1,150 @@
+"""`plantroom watch`: one device again and again; what changed stands out. Ends with Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_agent.cli.read import (
+    AsTrace,
+    ConfigFile,
+    Count,
+    DeviceId,
+    Dirs,
+    Function,
+    Instance,
+    Kind,
+    LinkText,
+    Only,
+    Options,
+    Order,
+    Params,
+    ProfileId,
+    Register,
+    Target,
+    Timeout,
+    Unit,
+    document,
+    opened,
+    table_of,
+    target_of,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from edge_agent.cli.one_device import OneDevice, Row, Shot
+
+_REOPEN_S = 5.0
+
+
+def command(
+    device: DeviceId = None,
+    link: LinkText = None,
+    unit: Unit = 1,
+    profile: ProfileId = None,
+    directory: Dirs = None,
+    option: Options = None,
+    param: Params = None,
+    instance: Instance = None,
+    point: Only = None,
+    fc: Function = None,
+    reg: Register = "0",
+    count: Count = 1,
+    kind: Kind = None,
+    word_order: Order = "ABCD",
+    config: ConfigFile = None,
+    timeout: Timeout = None,
+    trace: AsTrace = False,
+    interval: Annotated[float, typer.Option("--interval", "-i", help="Seconds between two reads.", min=0.05)] = 2.0,
+    times: Annotated[int | None, typer.Option("--times", "-n", help="Stop after so many reads.", min=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a read on standard output.")] = False,
+) -> None:
+    """Read a device again and again and show what changes. Takes what `read` takes; a lost device is waited for."""
+    target = target_of(
+        device, config, link, unit, profile, directory or (), option or (), param or (), instance, point or (),
+        fc, reg, count, kind, word_order, timeout,
+    )  # fmt: skip
+    watch = _Watch(target, trace, interval, times, as_json)
+    try:
+        asyncio.run(watch.run())
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+class _Watch:
+    def __init__(self, target: Target, trace: bool, interval: float, times: int | None, as_json: bool) -> None:
+        self._target = target
+        self._trace = trace
+        self._interval = interval
+        self._left = times
+        self._as_json = as_json
+        self._before: dict[str, Row] = {}
+        self._live: Live | None = None
+
+    async def run(self) -> None:
+        from device_profiles.errors import DeviceError, LinkError
+
+        with self._screen() as self._live:
+            while True:
+                try:
+                    async with opened(self._target, self._trace) as one:
+                        await self._read_on(one)
+                    return
+                except (LinkError, DeviceError) as error:
+                    if not self._before:
+                        raise  # it never worked: say so and end
+                    self._say(str(error))
+                    if not self._goes_on():
+                        return
+                await asyncio.sleep(min(_REOPEN_S, self._interval))
+
+    async def _read_on(self, one: OneDevice) -> None:
+        """Reads until the number of times is reached. Raises DeviceError, LinkError."""
+        await one.prepare()
+        while True:
+            due = time.monotonic() + self._interval
+            self._show(await one.read(), one.serial)
+            if not self._goes_on():
+                return
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _goes_on(self) -> bool:
+        if self._left is not None:
+            self._left -= 1
+        return self._left is None or self._left > 0
+
+    def _show(self, shot: Shot, serial: str | None) -> None:
+        now = {row.point: row for row in shot.rows}
+        changed = frozenset(
+            name for name, row in now.items() if name in self._before and self._before[name].value != row.value
+        )
+        self._before = now
+        if self._live is None:
+            print(
+                json.dumps(document(self._target, shot, serial) | {"changed": sorted(changed)}, ensure_ascii=False),
+                flush=True,
+            )
+        else:
+            table = table_of(self._target, shot, serial, changed)
+            table.caption = f"{time.strftime('%H:%M:%S')}  {shot.ms:.0f} ms, {len(changed)} changed, Ctrl-C ends"
+            table.caption_justify = "left"
+            self._live.update(table, refresh=True)
+
+    def _say(self, text: str) -> None:
+        if self._live is None:
+            print(json.dumps({"error": text}), flush=True)
+            print(f"plantroom watch: {text}", file=sys.stderr)
+        else:
+            self._live.console.print(f"[red]{time.strftime('%H:%M:%S')}[/red] {text}", highlight=False)
+
+    def _screen(self) -> Live:
+        from rich.live import Live
+
+        return nullcontext(None) if self._as_json else Live(auto_refresh=False)  # type: ignore[return-value]
