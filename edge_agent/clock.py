@@ -28,6 +28,8 @@ STEP_MS = 500
 """A change of UTC against the monotonic clock that is larger than this is a step; smaller ones are NTP at work."""
 SLEW_MS = 300_000
 """A step back up to this is absorbed: stamps run at half speed until UTC has caught up. No stamp is further ahead of UTC."""
+_TIE_MS = 10_000
+"""A stamp this little ahead of UTC is one of many in a millisecond; a larger lead is a step back."""
 _QUALITY_FOR_S = 5.0
 _STA_UNSYNC = 0x0040
 _Result = TypeVar("_Result")
@@ -100,12 +102,12 @@ class SteadyClock:
     def uptime_s(self) -> float:
         raise NotImplementedError
 
-    def _utc_ms(self) -> float:
+    def utc_ms(self) -> float:
         """The machine's UTC as it is."""
         raise NotImplementedError
 
     def _floored_utc_ms(self) -> float:
-        utc = self._utc_ms()
+        utc = self.utc_ms()
         return utc if utc >= FLOOR_MS else self.floor_ms + self.uptime_s() * 1000.0
 
     def wall_ms(self) -> int:
@@ -128,7 +130,7 @@ class SteadyClock:
 
     def stamp(self, after: int) -> int:
         t_ms = self.wall_ms() & ~1 | self._parity
-        return after + 2 if t_ms <= after <= t_ms + SLEW_MS else t_ms
+        return after + 2 if t_ms <= after <= t_ms + _TIE_MS else t_ms
 
     def take_step(self) -> Step | None:
         step, self._step = self._step, None
@@ -150,14 +152,14 @@ class SystemClock(SteadyClock):
     def uptime_s(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
-    def _utc_ms(self) -> float:
+    def utc_ms(self) -> float:
         return time.time_ns() / 1e6
 
     def quality(self) -> Quality:
         now = time.monotonic()
         if now >= self._quality_until:
             self._quality_until = now + _QUALITY_FOR_S
-            self._quality = _machine_quality(self._utc_ms())
+            self._quality = _machine_quality(self.utc_ms())
         return self._quality
 
     def alarm(self, seconds: float) -> asyncio.Future[None]:
@@ -254,7 +256,7 @@ class VirtualClock(SteadyClock):
     def uptime_s(self) -> float:
         return self._now + self._uptime_offset_s
 
-    def _utc_ms(self) -> float:
+    def utc_ms(self) -> float:
         return self._now * 1000.0 + self._utc_offset_ms
 
     def quality(self) -> Quality:
@@ -278,6 +280,10 @@ class VirtualClock(SteadyClock):
 
     async def sleep(self, seconds: float) -> None:
         await self.alarm(seconds)
+
+    def elapse(self, seconds: float) -> None:
+        """Moves on without waking anyone: for code that does not wait."""
+        self._now += seconds
 
     async def advance(self, seconds: float) -> None:
         """Moves on by so many seconds and wakes everyone whose time comes on the way."""
