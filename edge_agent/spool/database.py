@@ -101,6 +101,7 @@ class Database:
             check_same_thread=False,
             cached_statements=64,
         )
+        connection.text_factory = _text
         try:
             _check(connection)
             _configure(connection)
@@ -331,6 +332,10 @@ class Database:
                 with suppress(sqlite3.Error):  # the first error is the one that counts; the connection is closed for it
                     self._connection.execute("ROLLBACK")
             raise
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")  # a flipped bit is for the checksum to find, not an exception
 
 
 def _check(connection: sqlite3.Connection) -> None:

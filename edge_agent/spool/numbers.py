@@ -69,19 +69,24 @@ class Numbers:
         span = self._spans.get(entry.epoch)
         row = None
         if span is None:
-            base = entry.key - entry.seq
-            taken = any(low < entry.key <= low + last for low, last in self._spans.values())
-            if base < 0 or taken or entry.key > self.base:
-                bases = {low for low, _ in self._spans.values()}
-                base = next(n * EPOCH_SPAN for n in range(1, UNREAD_BASE) if n * EPOCH_SPAN not in bases)
-            span = (base, EPOCH_SPAN - 1)
+            span = self._room_for(entry)
             self._spans[entry.epoch] = span
-            row = EpochRow(0, entry.epoch, base, EPOCH_SPAN - 1, 0, 0, 0)
+            row = EpochRow(0, entry.epoch, *span, 0, 0, 0)
         key = span[0] + entry.seq
         if key == entry.key:
             return entry, row
         moved = Entry(key, entry.epoch, entry.seq, entry.kind, entry.device, entry.cls, entry.t_ms, entry.payload)
         return moved, row
+
+    def _room_for(self, entry: Entry) -> tuple[int, int]:
+        """Base and last seq for the unknown epoch of a message: where it was, when nothing else is there."""
+        base = entry.key - entry.seq
+        above = [low for low, _ in self._spans.values() if low >= entry.key]
+        is_taken = any(low < entry.key <= low + last for low, last in self._spans.values())
+        if base >= 0 and above and not is_taken:
+            return base, min(above) - base
+        bases = {low for low, _ in self._spans.values()}
+        return next(n * EPOCH_SPAN for n in range(1, UNREAD_BASE) if n * EPOCH_SPAN not in bases), EPOCH_SPAN - 1
 
     def keys(self, epoch: str, low: int, high: int) -> tuple[int, int] | None:
         """The keys of a range of an epoch's numbers, or None when it holds none of them."""
@@ -95,8 +100,10 @@ class Numbers:
 
     def locate(self, key: int) -> tuple[str, int] | None:
         """(epoch, seq) of a key."""
-        found = max(((base, epoch) for epoch, (base, _) in self._spans.items() if base < key), default=None)
-        return (found[1], key - found[0]) if found else None
+        for epoch, (base, last) in self._spans.items():
+            if base < key <= base + last:
+                return epoch, key - base
+        return (self.epoch, key - self.base) if key > self.base else None
 
     def lost(self, keys: Ranges, times: Sequence[int], reason: str) -> Iterator[dict[str, Any]]:
         """The fields of `system.data_lost` events for these keys, an epoch each, none of them too long.

@@ -30,8 +30,10 @@ _MAX_COLUMNS = 16
 def records(page: bytes, number: int, read_page: ReadPage) -> tuple[list[Record], bool]:
     """The rows of a table leaf page, and whether all of its cells could be read. Other pages give ([], True)."""
     start = 100 if number == 1 else 0
-    if len(page) != PAGE or page[start] != LEAF:
-        return [], not page or page[start] in (INTERIOR, 0x02, 0x0A)
+    if len(page) != PAGE:
+        return [], False
+    if page[start] != LEAF:
+        return [], page[start] == INTERIOR
     count = int.from_bytes(page[start + 3 : start + 5], "big")
     found: list[Record] = []
     whole = start + 8 + 2 * count <= PAGE

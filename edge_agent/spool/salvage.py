@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -83,7 +84,7 @@ class Remains:
         self._seal = seal
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._log = Log.read(path.with_name(path.name + "-wal"))
-        self._pages = max(os.fstat(self._file).st_size // PAGE, *self._log.versions, 0)
+        self._pages = -(-os.fstat(self._file).st_size // PAGE)
 
     def close(self) -> None:
         os.close(self._file)
@@ -102,7 +103,8 @@ class Remains:
         """All messages that are whole, in batches, in the order of the file's pages."""
         freed = free_pages(self._newest)
         batch: list[Entry] = []
-        for number in range(1, self._pages + 1):
+        beyond = sorted(number for number in self._log.versions if number > self._pages)
+        for number in chain(range(1, self._pages + 1), beyond):
             if number in freed:
                 continue
             for record in self._leaf(number):
@@ -126,20 +128,22 @@ class Remains:
     def _versions(self, number: int) -> Iterator[bytes]:
         for offset in reversed(self._log.versions.get(number, ())):
             yield self._log.page(offset)
+        if not 0 < number <= self._pages:
+            return
         try:
             yield os.pread(self._file, PAGE, (number - 1) * PAGE)
         except OSError:
             return  # an unreadable sector
 
     def _newest(self, number: int) -> bytes:
-        return next(self._versions(number), b"") if 0 < number <= self._pages else b""
+        return next(self._versions(number), b"")
 
     def _walk(self, root: int) -> Iterator[Record]:
         """The rows of one small table."""
         pending, seen = [root], set[int]()
         while pending:
             number = pending.pop()
-            if number in seen or not 0 < number <= self._pages:
+            if number in seen:
                 continue
             seen.add(number)
             below = children(self._newest(number), number)

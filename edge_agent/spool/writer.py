@@ -22,6 +22,25 @@ from edge_agent.spool.ranges import Ranges
 BATCH = 256
 
 
+class _Job:
+    """Something to do in the thread, for somebody who waits in the event loop."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.future: Future[Any] = Future()
+        self._work = work
+
+    def run(self) -> None:
+        if self.future.set_running_or_notify_cancel():
+            try:
+                self.future.set_result(self._work())
+            finally:
+                self.cancel()
+
+    def cancel(self) -> None:
+        if not self.future.done() and not self.future.cancel():
+            self.future.set_exception(RuntimeError("the spool's thread has ended"))
+
+
 class Writer:
     """Takes what the buffer holds to the disk within `commit_s`, or keeps it in memory while there is no disk."""
 
@@ -41,7 +60,7 @@ class Writer:
         self._on_commit = on_commit
         self._condition = threading.Condition()
         self._due: float | None = None
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[_Job] = deque()
         self._forget = Ranges()
         self._state: dict[tuple[str, str], bytes | None] = {}
         self._stopping = False
@@ -83,19 +102,14 @@ class Writer:
 
     def call(self, work: Callable[[], Any]) -> Future[Any]:
         """Runs `work` in the thread, between two commits. Cancelled when the thread has ended."""
-        future: Future[Any] = Future()
-
-        def job() -> None:
-            if future.set_running_or_notify_cancel():
-                future.set_result(work())
-
+        job = _Job(work)
         with self._condition:
             if self._has_ended:
-                future.cancel()
+                job.cancel()
             else:
                 self._jobs.append(job)
                 self._condition.notify()
-        return future
+        return job.future
 
     def stop(self) -> None:
         """Ends the thread after a last commit. `join` waits for it."""
@@ -109,22 +123,30 @@ class Writer:
     # -- the thread
 
     def _run(self) -> None:
-        self._disk.prepare()
-        while not self._has_ended:
+        try:
+            self._disk.prepare()
+            while not self._has_ended:
+                self._turn()
+        finally:  # also when a bug ends the thread: nobody waits for it for ever
             with self._condition:
-                while not (self._stopping or self._jobs or self._is_due() or self._disk.can_rescue):
-                    self._condition.wait(self._timeout())
-                jobs, self._jobs = self._jobs, deque()
-                is_due, stopping = self._is_due(), self._stopping
-            if is_due or stopping:
-                self.commit_all()
-            elif self._disk.can_rescue:
-                self._disk.rescue_some()
-            for job in jobs:
-                job()
-            with self._condition:
-                self._has_ended = stopping and not self._jobs
-        self._disk.close()
+                self._has_ended = True
+            for job in self._jobs:
+                job.cancel()
+            self._disk.close()
+
+    def _turn(self) -> None:
+        with self._condition:
+            while not (self._stopping or self._jobs or self._is_due() or self._disk.can_rescue):
+                self._condition.wait(self._timeout())
+            is_due, stopping = self._is_due(), self._stopping
+        if is_due or stopping:
+            self.commit_all()
+        elif self._disk.can_rescue:
+            self._disk.rescue_some()
+        for _ in range(len(self._jobs)):
+            self._jobs.popleft().run()
+        with self._condition:
+            self._has_ended = stopping and not self._jobs
 
     def _is_due(self) -> bool:
         due, retry_at = self._due, self._disk.retry_at
