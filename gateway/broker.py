@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -174,5 +175,23 @@ def _serve(config: str) -> None:
     Broker(config_path=config).run_forever()
 
 
+async def _stand_alone() -> None:
+    """A broker of its own for the demo: one JSON line with its port, then until SIGTERM or the end of standard input."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    threading.Thread(
+        target=lambda: (sys.stdin.buffer.read(), loop.call_soon_threadsafe(stop.set)), name="parent", daemon=True
+    ).start()
+    async with EmbeddedBroker() as broker:
+        sys.stdout.write(json.dumps({"port": broker.port, "pid": broker.pid}) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    if len(sys.argv) > 1:
+        _serve(sys.argv[1])
+    else:
+        asyncio.run(_stand_alone())

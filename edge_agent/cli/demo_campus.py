@@ -23,6 +23,8 @@ from device_profiles.errors import PlantroomError
 
 SITE, AGENT = "demo", "box-1"
 _READY_S = 30.0
+_PROFILES = {"branch-meter-24": "generic-branch-meter-24", "relay-board-8": "waveshare-relay-8ch-d"}
+"""Simulated makes whose profile has another name; the others share theirs."""
 _STOP_S = 10.0
 
 
@@ -162,7 +164,7 @@ def agent_config(folder: Path, broker_port: int, simulated: Mapping[str, Any]) -
         links.setdefault(device["link_id"], device["link"])
         entry = {"id": device["id"], "name": device["name"], "link": device["link_id"], "unit": device["unit"]}
         entry |= {
-            "profile": device["profile"],
+            "profile": _PROFILES.get(device["model"], device["model"]),
             "space": device["space"],
             "poll": 10 if device["link"].startswith("serial") else 5,
         }

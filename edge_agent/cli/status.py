@@ -43,7 +43,7 @@ def _show(status: Mapping[str, Any]) -> None:
     console.print(f"[bold]{status['agent']}[/] of site [bold]{status['site']}[/], epoch {status['epoch']}, {broker}")
     console.print(
         f"up {process['uptime_s']:.0f} s, {process['rss_mb']} MB, {process['cpu_s']} s of processor, "
-        f"{status['acquisitions']} acquisitions, {status['samples']} samples"
+        f"{status['acquisitions']} acquisitions, {status['values']} values"
     )
     oldest = f", the oldest from {_time(spool['oldest'])}" if spool["oldest"] else ""
     console.print(f"spool: {spool['msgs']} messages, {spool['bytes'] / 1e6:.1f} MB{oldest}")

@@ -218,3 +218,13 @@ def event_type(name: str) -> str:
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
 """Any struct of this module to JSON bytes. NaN and infinities become null: callers must not have them."""
+
+
+def encode_any(value: Any) -> bytes:
+    """Plain JSON-ready values to bytes (`up/metrics`, answers to diagnostics: their content is open)."""
+    return _encoder.encode(value)
+
+
+def to_plain(value: Any) -> Any:
+    """A struct as dicts and lists with the contract's keys."""
+    return msgspec.to_builtins(value)

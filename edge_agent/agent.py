@@ -1,0 +1,349 @@
+"""The agent: one process that polls the links of a site, keeps what it hears and hands it to the centre.
+
+It composes the parts and owns their life: one TaskGroup, every task named, shutdown in the reverse order of the start. No
+protocol, no message and no schedule is known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import structlog
+
+from device_profiles.errors import ConfigError
+from drivers.base import LinkConfig
+from drivers.registry import load_driver
+from edge_agent import describe, metrics
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.health import Health, notify
+from edge_agent.local_api import LocalApi
+from edge_agent.model import Config, Device
+from edge_agent.polled import NAMESPACES
+from edge_agent.poller import LinkPoller
+from edge_agent.publish import Publisher
+from edge_agent.spool import Entry, Spool
+from edge_agent.uplink import Uplink
+from edge_agent.virtual import VirtualMeters
+from gateway.contract import messages
+from gateway.contract.topics import CONTRACT, Topics
+
+_log = structlog.get_logger("agent")
+_STOP_S = 8.0
+VIRTUAL = "virtual"
+_DRAIN_S = 25.0
+_METRICS_S = 30.0
+
+
+def software() -> str:
+    """The version of this distribution."""
+    try:
+        return version("plantroom")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _split(config: Config) -> tuple[list[Device], list[Device]]:
+    """(virtual devices, the others)."""
+    virtual = [device for device in config.devices if device.protocol == VIRTUAL]
+    return virtual, [device for device in config.devices if device.protocol != VIRTUAL]
+
+
+class _Links:
+    """The pollers, one a link, each in a task of its own."""
+
+    def __init__(self, group: asyncio.TaskGroup, make: Callable[[LinkConfig, Sequence[Device]], LinkPoller]) -> None:
+        self._group = group
+        self._make = make
+        self._running: dict[str, tuple[LinkConfig, LinkPoller, asyncio.Task[None]]] = {}
+
+    def __iter__(self) -> Any:
+        return ((link, poller) for link, poller, _ in self._running.values())
+
+    def apply(self, config: Config) -> None:
+        """Starts, changes and stops what differs; a link that stays keeps its connection and misses no poll."""
+        wanted = {link.id: link for link in config.links}
+        for link_id in [link_id for link_id, (link, *_) in self._running.items() if wanted.get(link_id) != link]:
+            self._running.pop(link_id)[2].cancel()
+        for link in config.links:
+            devices = [device for device in config.devices if device.link == link.id]
+            if link.id in self._running:
+                self._running[link.id][1].replace(devices)
+            elif devices:
+                poller = self._make(link, devices)
+                task = self._group.create_task(poller.run(), name=f"link {link.id}")
+                self._running[link.id] = (link, poller, task)
+
+    async def stop(self) -> None:
+        """Ends all pollers; a device that hangs does not hold it up."""
+        tasks = [task for *_, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, hanging = await asyncio.wait(tasks, timeout=_STOP_S)
+            for task in hanging:
+                _log.warning("a link did not end in time", link=task.get_name())
+
+
+class Agent:
+    """One agent. `reload` gives the configuration anew, or raises ConfigError."""
+
+    def __init__(self, config: Config, *, reload: Callable[[], Config], clock: Clock | None = None) -> None:
+        self._config = config
+        self._read_config = reload
+        self._clock: Clock = clock or SystemClock()
+        self._health = Health()
+        self._topics = Topics(config.site, config.agent, config.mqtt.root)
+        self._revision = 1
+        self._stop = asyncio.Event()
+        self._state = "online"
+
+    async def run(self) -> None:
+        """Until `stop`, SIGTERM or SIGINT. Raises LinkRefused when another agent runs with the same socket."""
+        config, clock = self._config, self._clock
+        handlers = {
+            "status": self._on_status,
+            "reload": self._on_reload,
+            "latest": self._on_latest,
+            "metrics": self._on_metrics,
+        }
+        async with LocalApi(config.socket, handlers):
+            self._uplink: Uplink | None = None
+            self._spool = Spool.open(
+                config.spool,
+                site=config.site,
+                agent=config.agent,
+                on_commit=self._on_commit,
+                on_trouble=self._on_trouble,
+            )
+            self._uplink = Uplink(
+                settings=config.mqtt,
+                topics=self._topics,
+                spool=self._spool,
+                status=self._status,
+                delivery=config.delivery,
+                wall_ms=clock.wall_ms,
+            )
+            self._publisher = Publisher(config, spool=self._spool, retain=self._uplink.retain, clock=clock)
+            self._virtual = VirtualMeters(
+                *_split(config), sink=self._publisher, clock=clock, memory=self._memory(NAMESPACES)
+            )
+            self._announce_start()
+            try:
+                await self._serve()
+            finally:
+                await self._spool.close()
+                _log.info("stopped")
+
+    async def _serve(self) -> None:
+        assert self._uplink is not None
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._reload_on_signal(), name="reload"))
+        async with asyncio.TaskGroup() as group:
+            self._links = _Links(group, self._poller)
+            uplink = group.create_task(self._uplink.run(), name="uplink")
+            beside = [
+                group.create_task(self._publisher.gate.run(), name="clock"),
+                group.create_task(self._virtual.run(), name="virtual meters"),
+                group.create_task(self._health.run(), name="health"),
+                group.create_task(self._snapshots(), name="snapshots"),
+                group.create_task(self._figures(), name="metrics"),
+            ]
+            if self._config.metrics_port is not None:
+                serving = metrics.serve(self._config.metrics_port, self._metrics)
+                beside.append(group.create_task(serving, name="metrics port"))
+            self._links.apply(self._config)
+            notify("READY=1")
+            _log.info("started", agent=self._config.agent, site=self._config.site, devices=len(self._config.devices))
+            await self._stop.wait()
+            notify("STOPPING=1")
+            await self._links.stop()
+            for task in beside:
+                task.cancel()
+            self._publisher.close()
+            await self._spool.flush()
+            try:
+                async with asyncio.timeout(_STOP_S):
+                    await self._uplink.stop()
+            except TimeoutError:
+                _log.warning("the broker did not take the farewell in time")
+            uplink.cancel()
+
+    def stop(self) -> None:
+        """Ends `run` cleanly."""
+        self._stop.set()
+
+    def _poller(self, link: LinkConfig, devices: Sequence[Device]) -> LinkPoller:
+        driver = load_driver(devices[0].protocol)
+        memory = self._memory(NAMESPACES)
+        return LinkPoller(link, driver, devices, sink=self._virtual, clock=self._clock, memory=memory)
+
+    def _memory(self, namespaces: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return {namespace: self._spool.load_state(namespace) for namespace in namespaces}
+
+    def _announce_start(self) -> None:
+        assert self._uplink is not None
+        previous = self._spool.previous
+        data: dict[str, Any] = {"reason": "start", "boot_id": self._clock.boot_id}
+        if previous is not None:
+            data |= {"prev_epoch": previous[0], "prev_last": previous[1]}
+        self._publisher.event(self._config.agent, "system.restart", data, key=self._spool.epoch)
+        reported = describe.reported(revision=self._revision, state="applied", t_ms=self._clock.wall_ms())
+        self._uplink.retain("config/reported", reported)
+
+    def _on_commit(self, entries: Sequence[Entry]) -> None:
+        if self._uplink is not None:
+            self._uplink.committed(entries)
+
+    def _on_trouble(self, what: str, facts: Mapping[str, Any]) -> None:
+        if what == "data_lost":
+            _log.error("messages were lost at the edge", **facts)
+            key = f"{facts.get('epoch')}:{facts.get('ranges')}"
+            self._publisher.event(self._config.agent, "system.data_lost", facts, key=key)
+        else:
+            _log.error("the spool has trouble", kind=what, **facts)
+
+    def _status(self, state: str, sid: int) -> bytes:
+        """The status document; the will (`lost`) carries neither time nor fill."""
+        if state == "lost":
+            return messages.encode(messages.Status(state="lost", epoch=self._spool.epoch, sid=sid))
+        fill = self._spool.fill()
+        return messages.encode(
+            messages.Status(
+                state=state,  # type: ignore[arg-type]
+                epoch=self._spool.epoch,
+                sid=sid,
+                t=self._clock.wall_ms(),
+                sw=software(),
+                contract=[CONTRACT],
+                spool=messages.SpoolFill(msgs=fill.msgs, oldest=fill.oldest_ms),
+            )
+        )
+
+    async def _snapshots(self) -> None:
+        while True:
+            await self._clock.sleep(self._config.snapshot_s)
+            self._publisher.snapshots()
+
+    async def _figures(self) -> None:
+        assert self._uplink is not None
+        while True:
+            await self._clock.sleep(_METRICS_S)
+            self._uplink.transient("metrics", messages.encode_any(self.figures()), qos=0, expiry_s=60)
+
+    def figures(self) -> dict[str, Any]:
+        """The agent's own figures, JSON-ready."""
+        assert self._uplink is not None
+        fill = self._spool.fill()
+        return {
+            "t": self._clock.wall_ms(),
+            "agent": self._config.agent,
+            "process": asdict(self._health.figures()),
+            "acquisitions": self._publisher.acquisitions,
+            "values": self._publisher.values,
+            "last_seq": self._publisher.last_seq,
+            "spool": {"msgs": fill.msgs, "bytes": fill.bytes, "oldest": fill.oldest_ms},
+            "uplink": self._uplink.figures(),
+            "links": {link.id: poller.figures() for link, poller in self._links},
+        }
+
+    async def _reload_on_signal(self) -> None:
+        try:
+            await self._on_reload({})
+        except ConfigError as error:
+            _log.error("the changed configuration was refused; the old one stays in force", problems=str(error))
+
+    async def _on_reload(self, request: Mapping[str, Any]) -> Any:
+        """Takes up the changed configuration. What the process was started with (ids, broker, spool) stays until a restart."""
+        assert self._uplink is not None
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            config = await asyncio.to_thread(self._read_config)
+            fixed = ("agent", "site", "mqtt", "spool", "socket", "data_dir", "delivery")
+            changed = [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
+            if changed:
+                raise ConfigError(
+                    f"{', '.join(changed)} cannot change while the agent runs",
+                    where="reload",
+                    next_step="restart the agent to take it up",
+                )
+        finally:
+            notify("READY=1")
+        before = {device.id: device for device in self._config.devices}
+        after = {device.id: device for device in config.devices}
+        facts = {
+            "added": sorted(after.keys() - before.keys()),
+            "removed": sorted(before.keys() - after.keys()),
+            "changed": sorted(name for name in after.keys() & before.keys() if after[name] != before[name]),
+        }
+        self._revision += 1
+        self._config = config
+        self._publisher.adopt(config)
+        self._virtual.replace(*_split(config))
+        self._links.apply(config)
+        self._publisher.event(
+            self._config.agent, "system.config_applied", {"rev": self._revision, **facts}, key=str(self._revision)
+        )
+        reported = describe.reported(revision=self._revision, state="applied", t_ms=self._clock.wall_ms())
+        self._uplink.retain("config/reported", reported)
+        _log.info("configuration taken up", **facts)
+        return facts
+
+    async def _on_status(self, request: Mapping[str, Any]) -> Any:
+        return self.figures() | {"site": self._config.site, "epoch": self._spool.epoch, "devices": self._devices()}
+
+    async def _on_drain(self, request: Mapping[str, Any]) -> Any:
+        """Stops polling for good and waits until ingest has stored everything, or 25 s; then the figures."""
+        await self._links.stop()
+        await self._spool.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while self._spool.fill().msgs:
+                    await self._clock.sleep(0.05)
+        return await self._on_status(request)
+
+    def _devices(self) -> list[dict[str, Any]]:
+        names = {device.id: device for device in self._config.devices}
+        listed = []
+        for device_id, t_ms, values, flags, state in self._publisher.latest():
+            device = names[device_id]
+            listed.append(
+                {
+                    "id": device_id,
+                    "name": device.name,
+                    "link": device.link,
+                    "unit": device.unit,
+                    "state": state.state if state else ("disabled" if device.disabled else "unknown"),
+                    "sc": state.sc if state else None,
+                    "ok": state.ok if state else 0,
+                    "err": state.err if state else 0,
+                    "rtt_ms": state.rtt_ms if state else None,
+                    "t": t_ms or None,
+                    "good": len(values),
+                    "flagged": len(flags),
+                    "note": device.disabled,
+                }
+            )
+        return listed
+
+    async def _on_latest(self, request: Mapping[str, Any]) -> Any:
+        wanted = request.get("device")
+        return {
+            device_id: {"t": t_ms, "s": dict(values), "x": [messages.to_plain(flag) for flag in flags.values()]}
+            for device_id, t_ms, values, flags, _ in self._publisher.latest()
+            if wanted in (None, device_id)
+        }
+
+    async def _on_metrics(self, request: Mapping[str, Any]) -> Any:
+        return self._metrics()
+
+    def _metrics(self) -> str:
+        return metrics.render(self.figures(), self._devices())
