@@ -171,14 +171,14 @@ class _Sources:
         return validation_findings(error, whole, Profile, error=ProfileError)
 
     def _written(self, path: KeyPath) -> tuple[Document, KeyPath]:
-        """The document that has this key, and its path in there (points are found by id)."""
-        for document in (self._document, self._base):
-            if document is None:
-                continue
-            way = self._way_in(document, path)
-            if way is not None:
-                return document, way
-        return self._document, path
+        """The document that has this key, and its path in there; a point's keys may come from both."""
+        ways = [
+            (document, way)
+            for document in (self._document, self._base)
+            if document is not None and (way := self._way_in(document, path)) is not None
+        ]
+        whole = [(document, way) for document, way in ways if _has(document.data, way)]
+        return (whole or ways or [(self._document, path)])[0]
 
     def _way_in(self, document: Document, path: KeyPath) -> KeyPath | None:
         if not path or path[0] not in document.data:
@@ -194,6 +194,15 @@ class _Sources:
             ):
                 return ("points", index, *path[2:])
         return None
+
+
+def _has(data: Any, path: KeyPath) -> bool:
+    for step in path:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
 
 
 class _Merged(Document):

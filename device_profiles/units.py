@@ -128,7 +128,7 @@ def _table() -> dict[str, Unit]:
     unit("bar", "pressure", kilo * 100, "BAR", 55)
     unit("[psi]", "pressure", psi, "PS", 56, "psi")
     unit("[in_i'H2O]", "pressure", Fraction("249.08891"), "F78", 58, "inH2O")
-    unit("[in_i'Hg]", "pressure", Fraction("3386.389"), "F79", 61, "inHg")
+    unit("[in_i'Hg]", "pressure", Fraction("3386.3788"), "F79", 61, "inHg")
     unit("m3", "volume", 1, "MTQ", 80, "m³")
     unit("L", "volume", milli, "LTR", 82)
     unit("[cft_i]", "volume", cubic_foot, "FTQ", 79, "ft³")

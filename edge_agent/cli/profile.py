@@ -72,7 +72,7 @@ def show(
     library = Library.default(directory or ())
     profile = library.get(profile_id)
     if as_json:
-        print(json.dumps(profile.model_dump(mode="json", by_alias=True, exclude_defaults=True), ensure_ascii=False))
+        print(json.dumps(profile.model_dump(mode="json", by_alias=True, exclude_none=True), ensure_ascii=False))
     else:
         _print_profile(profile, shown_path(library.path(profile_id)))
 
