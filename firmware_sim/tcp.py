@@ -47,6 +47,10 @@ class Station:
 
     def serve(self, request: Request, now: float) -> tuple[float, Emission]:
         """(seconds until the reply begins, what is sent). Time on the inner line is booked, so that requests queue."""
+        if request.unit == 0 and request.transaction is None:  # broadcast: everybody obeys, nobody answers
+            for listener in self.devices.values():
+                listener.answer(request.pdu)
+            return 0.0, Emission()
         device = self.devices.get(request.unit) or self._only
         if device is None:
             if self._unknown is None:
@@ -88,7 +92,7 @@ class _Connection(asyncio.Protocol):
             return
         self._buffer += data
         try:
-            while (request := self._take()) is not None:
+            while not self._deaf and (request := self._take()) is not None:
                 self._serve(request)
         except BadStream:
             self._transport.close()
