@@ -130,7 +130,7 @@ class Uplink:
     def hear(self, rest: str, handler: Callable[[Incoming], None]) -> None:
         """Subscribe to `down/{rest}`, where the last level may be `+`."""
         self._handlers[rest.removesuffix("+")] = handler
-        self._session.subscribe([(self._topics.down(rest), 1)])
+        self._session.subscribe([(self._topics.down(rest), 1)], retain_as_published=True)
 
     def figures(self) -> dict[str, Any]:
         """For metrics and people; JSON-ready."""

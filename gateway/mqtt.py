@@ -17,7 +17,7 @@ from pathlib import Path
 
 from device_profiles.errors import LinkError, LinkRefused
 from gateway import mqtt_errors
-from gateway.mqtt_connection import CONNECTION_LOST, Connection, Incoming, Message
+from gateway.mqtt_connection import CONNECTION_LOST, Connection, Filter, Incoming, Message
 from gateway.mqtt_errors import FAILURE, NO_SUBSCRIBERS, TAKEN_OVER
 
 __all__ = ["CONNECTION_LOST", "FAILURE", "NO_SUBSCRIBERS", "Incoming", "Message", "MqttSession", "MqttSettings"]
@@ -94,7 +94,7 @@ class MqttSession:
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
         self.on_alarm = on_alarm
-        self._filters: dict[str, int] = {}
+        self._filters: dict[str, Filter] = {}
         self._connection: Connection | None = None
         self._is_paused = False
         self._addresses: list[str] = []
@@ -110,11 +110,15 @@ class MqttSession:
         """QoS 1 messages handed to `publish` that the broker has not yet answered."""
         return 0 if self._connection is None else self._connection.outstanding
 
-    def subscribe(self, filters: Sequence[tuple[str, int]]) -> None:
-        """Subscribe to (filter, QoS) now and after every reconnect."""
-        self._filters.update(filters)
+    def subscribe(self, filters: Sequence[tuple[str, int]], *, retain_as_published: bool = False) -> None:
+        """Subscribe to (filter, QoS) now and after every reconnect.
+
+        `retain_as_published`: a message published as retained says so even when it arrives live.
+        """
+        added = [Filter(name, qos, retain_as_published) for name, qos in filters]
+        self._filters.update((each.name, each) for each in added)
         if self._connection is not None:
-            self._connection.subscribe(filters)
+            self._connection.subscribe(added)
 
     def publish(
         self,
@@ -198,7 +202,7 @@ class MqttSession:
             self._connection = connection
             self.connects += 1
             if self._filters:
-                connection.subscribe(list(self._filters.items()))
+                connection.subscribe(list(self._filters.values()))
             self._on_connect(session_present)
             await connection.watch()
         finally:

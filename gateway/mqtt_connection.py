@@ -42,6 +42,15 @@ class Message:
     retain: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A subscription."""
+
+    name: str
+    qos: int
+    retain_as_published: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Incoming:
     """A message received. With manual acknowledgement it stays the broker's until `MqttSession.ack`."""
@@ -267,8 +276,11 @@ class Connection:
 
     # Session state
 
-    def subscribe(self, filters: Sequence[tuple[str, int]]) -> None:
-        self._client.subscribe(list(filters))
+    def subscribe(self, filters: Sequence[Filter]) -> None:
+        options = _paho.SubscribeOptions
+        self._client.subscribe(
+            [(each.name, options(qos=each.qos, retainAsPublished=each.retain_as_published)) for each in filters]
+        )
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
         for reason in reasons:

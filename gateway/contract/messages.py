@@ -180,6 +180,17 @@ class CommandResult(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field=
     err: dict[str, Any] | None = None
 
 
+class ConfigDesired(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag=1):
+    """`down/config/desired` (section 8). `rev` only grows."""
+
+    rev: int
+    sha256: str
+    config: dict[str, Any]
+    t: int | None = None
+    by: str | None = None
+    confirm_s: float | None = None
+
+
 class ConfigReported(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag=1):
     """`up/config/reported` (section 8)."""
 
@@ -190,6 +201,18 @@ class ConfigReported(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field
     prev: int | None = None
     sha256: str | None = None
     errors: list[dict[str, Any]] = []
+
+
+class Alarm(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag=1):
+    """`up/alarm/{dev}/{alarm}`: projection of an active alarm; the events are the truth (section 7)."""
+
+    id: str
+    sev: Literal["low", "medium", "high", "critical"]
+    st: Literal["active", "acked"]
+    since: int
+    n: int = 1
+    val: float | None = None
+    lim: float | None = None
 
 
 class Event(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="specversion", tag="1.0"):
