@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from device_profiles.errors import ConfigError
+from gateway import rollup
 from gateway.contract.messages import Meta, PointMeta, Site, State, Status
 from gateway.contract.topics import Parsed, is_id
 
@@ -255,8 +257,13 @@ class Inventory:
 
     def _take_site(self, topic: Parsed, payload: bytes) -> str | None:
         if payload:
+            site = _site.decode(payload)
+            try:
+                rollup.zone(site.tz)
+            except ConfigError:
+                return "tz"
             self._agent(topic.site, topic.agent)
-            self._sites[topic.site] = _site.decode(payload)
+            self._sites[topic.site] = site
             self._pending.add("INSERT OR REPLACE INTO site VALUES (?,?,?)", topic.site, payload, self._wall_ms())
         return None
 

@@ -39,6 +39,16 @@ class Summary(msgspec.Struct, array_like=True, gc=False):
     rise: float = 0.0
 
 
+def is_whole_quarters(step: Step) -> bool:
+    """True when every bucket of this step is made of whole quarter hours."""
+    return step.unit != "second" or step.every % Step.QUARTER_S == 0
+
+
+def near_ms(step: Step) -> int:
+    """How far around a range a counter's neighbouring reading is looked for."""
+    return 2 * 86_400_000 if is_whole_quarters(step) else 3_600_000
+
+
 def is_counter(point: str) -> bool:
     """True when the vocabulary says that the point only ever counts up."""
     known = vocabulary().point(point)

@@ -13,10 +13,6 @@ from gateway.rollup import QUARTER_MS, Summary
 from gateway.stores.base import Bucket, EventRow, EventValue, FieldValue, LedgerRow, QualityRow, Samples, Step
 from gateway.stores.sqlite_layout import TIME_BITS, TIME_MASK
 
-_DAY_MS = 86_400_000
-_NEAR_MS = 3_600_000
-"""How far around a range a counter's neighbouring reading is looked for, where the buckets are short."""
-
 _fields = msgspec.json.Decoder(dict[str, float | str])
 _summaries = msgspec.json.Decoder(dict[str, Summary])
 _data = msgspec.json.Decoder(dict[str, bool | float | str])
@@ -65,8 +61,8 @@ def buckets(
 ) -> dict[str, list[Bucket]]:
     """From the roll-ups where they are good, from the readings where they are not (yet)."""
     edges = rollup.edges(t0_ms, t1_ms, step)
-    whole_quarters = step.unit != "second" or step.every % Step.QUARTER_S == 0
-    near = 2 * _DAY_MS if whole_quarters else _NEAR_MS
+    whole_quarters = rollup.is_whole_quarters(step)
+    near = rollup.near_ms(step)
     low, high = edges[0] - near, edges[-1] + near
     summaries: Decoded = {point: [] for point in points}
     for number, _ in series_of(db, site, device):
