@@ -82,16 +82,21 @@ def free_pages(read_page: ReadPage) -> set[int]:
 def frames(log: bytes) -> Iterator[tuple[int, int]]:
     """(page number, offset of its bytes) of each frame of a write-ahead log that belongs to its present generation.
 
-    By the salts only: beyond a damaged frame SQLite reads nothing, and what is there may still be good.
+    By the salts only: beyond a damaged frame SQLite reads nothing, and what is there may still be good. Frames behind the last
+    one that ends a transaction are left out: nobody was told of those.
     """
     step = FRAME_HEADER + PAGE
     starts = range(WAL_HEADER, len(log) - step + 1, step)
     salts = log[16:24]
     if not any(log[at + 8 : at + 16] == salts for at in starts):  # the header itself may be what is damaged
         salts = log[WAL_HEADER + 8 : WAL_HEADER + 16]
+    found: list[tuple[int, int]] = []
     for at in starts:
         if log[at + 8 : at + 16] == salts:
-            yield int.from_bytes(log[at : at + 4], "big"), at + FRAME_HEADER
+            found.append((int.from_bytes(log[at : at + 4], "big"), at + FRAME_HEADER))
+            if log[at + 4 : at + 8] != bytes(4):  # the size of the database: this frame ends a transaction
+                yield from found
+                found.clear()
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
