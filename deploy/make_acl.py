@@ -14,8 +14,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from device_profiles.errors import ConfigError
+from device_profiles.findings import validation_findings
 from device_profiles.yamlfile import read_yaml
+from gateway.config_schema import GatewayFile
 from gateway.contract.topics import ROOT, VERSION, Topics
 
 SERVICES = ("ingest", "platform", "reader")
@@ -66,18 +70,22 @@ def _topics(agents: Iterable[tuple[str, str]], root: str) -> list[Topics]:
 
 
 def agents_of(gateway: Path) -> list[tuple[str, str]]:
-    """The (site, agent) pairs that a gateway.yaml registers under `agents`."""
+    """The (site, agent) pairs that a gateway.yaml registers. Raises ConfigError."""
     document = read_yaml(gateway)
-    listed = document.data.get("agents")
-    if not isinstance(listed, list) or not listed:
-        raise ConfigError("it registers no agents", where=str(gateway), next_step="add agents: [site/agent, ...]")
-    return [_pair(str(text), document.where(("agents", index))) for index, text in enumerate(listed)]
+    try:
+        agents = GatewayFile.model_validate(document.data).agents
+    except ValidationError as error:
+        raise ConfigError("it is not valid", problems=validation_findings(error, document, GatewayFile)) from error
+    if not agents or agents == "any":
+        step = "list them: agents: [{site: ..., agent: ...}]"
+        raise ConfigError("it registers no agent by name", where=document.where(("agents",)), next_step=step)
+    return [(entry.site, entry.agent) for entry in agents]
 
 
-def _pair(text: str, where: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, str]:
     site, _, agent = text.partition("/")
     if not agent:
-        raise ConfigError(f"{text!r} names no agent", where=where, next_step="write site/agent")
+        raise ConfigError(f"{text!r} names no agent", where="command line", next_step="write site/agent")
     return site, agent
 
 
@@ -89,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", default=ROOT, help="first levels of every topic (default: %(default)s)")
     options = parser.parse_args(argv)
     try:
-        pairs = [_pair(text, "command line") for text in options.agents]
+        pairs = [_pair(text) for text in options.agents]
         if options.gateway is not None:
             pairs += agents_of(options.gateway)
         if not pairs:

@@ -127,6 +127,6 @@ def check_mode(file: Path, path: KeyPath, problems: Problems) -> None:
         return
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o027:
-        problems.warn(
+        problems.expose(
             path, f"{shown(str(file))} has mode {mode:04o}: others can read or change it", f"chmod 640 {file}"
         )

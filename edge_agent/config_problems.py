@@ -82,3 +82,8 @@ class Problems:
             more = f"and {self.count - len(found)} more problems"
             found.append(ConfigError(more, where=self.document.file, next_step="correct the ones above first"))
         raise ConfigError(f"{self.count} problems in {self.document.file}", problems=found)
+
+
+def finding(error: ConfigError) -> dict[str, str]:
+    """A problem or warning for programs."""
+    return {"where": error.where, "what": error.what, "next_step": error.next_step}

@@ -16,7 +16,7 @@ from device_profiles.yamlfile import read_yaml
 from edge_agent.config import build_config, load_drivers
 from edge_agent.config_certs import check_tls
 from edge_agent.config_ports import check_ports
-from edge_agent.config_problems import Problems
+from edge_agent.config_problems import Problems, finding
 from edge_agent.line_load import LinkLoad, groups_of, link_loads
 from edge_agent.model import Config, Device
 
@@ -38,8 +38,8 @@ class Report:
         found = {
             "file": self.file,
             "ok": not self.problems,
-            "problems": [_finding(problem) for problem in self.problems],
-            "warnings": [_finding(warning) for warning in self.warnings],
+            "problems": [finding(problem) for problem in self.problems],
+            "warnings": [finding(warning) for warning in self.warnings],
         }
         if self.config is None:
             return found
@@ -93,10 +93,6 @@ def messages_per_day(devices: Sequence[Device]) -> tuple[int, int]:
 def syncs_per_day(config: Config, messages: int) -> int:
     """Writes that reach the flash, at most: one a commit interval, and never more than there are messages."""
     return min(messages, round(DAY_S * 1000 / config.spool.commit_ms))
-
-
-def _finding(error: ConfigError) -> dict[str, str]:
-    return {"where": error.where, "what": error.what, "next_step": error.next_step}
 
 
 def _link(load: LinkLoad) -> dict[str, Any]:

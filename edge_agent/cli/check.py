@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from edge_agent.config_report import Report
 
-GATEWAY = "gateway.config:examine"
-"""Checks a gateway.yaml: path -> the same JSON form as an agent's report. By name, because the agent knows nothing of it."""
+GATEWAY_EXAMINE = "gateway.config:examine"
+GATEWAY_CONFIG = "gateway.config:load_config"
+"""How a gateway.yaml is read. By name, because the agent's package knows nothing of the gateway's."""
+GATEWAY_USER = "ingest"
+"""The common name of the gateway's certificate (CONTRACT.md section 2)."""
 SHOWN_DEVICES = 40
 
 
@@ -29,7 +32,7 @@ def command(
     Opens no link and no broker. Exit code 1 when something is wrong.
     """
     if _is_gateway(file):
-        found = _load(GATEWAY)(file)
+        found = _examine_gateway(file)
         ok = bool(found["ok"])
         print(json.dumps(found)) if as_json else _show_findings(found)
     else:
@@ -50,10 +53,33 @@ def _is_gateway(file: Path) -> bool:
     from device_profiles.yamlfile import read_yaml
 
     try:
-        data = read_yaml(file).data
+        keys = read_yaml(file).data.keys()
     except ConfigError:
         return False
-    return "agent" not in data and "devices" not in data and bool({"store", "stores", "gateway", "api"} & data.keys())
+    is_agent = bool(keys & {"agent", "devices", "links"})
+    return not is_agent and (bool(keys & {"store", "api", "agents", "retention"}) or "gateway" in file.name)
+
+
+def _examine_gateway(file: Path) -> dict[str, Any]:
+    """The gateway's own findings, and those of its certificates."""
+    found: dict[str, Any] = _load(GATEWAY_EXAMINE)(file)
+    if not found["ok"]:
+        return found
+    from device_profiles.yamlfile import read_yaml
+    from edge_agent.config_certs import check_tls
+    from edge_agent.config_mqtt import check_mode
+    from edge_agent.config_problems import Problems, finding
+
+    mqtt = _load(GATEWAY_CONFIG)(file).mqtt
+    problems = Problems(read_yaml(file, shown=found["file"]), strict=True)
+    check_tls(mqtt, ("mqtt",), problems, identity=GATEWAY_USER)
+    if mqtt.key is not None:
+        check_mode(mqtt.key, ("mqtt", "key"), problems)
+    return found | {
+        "ok": not problems.count,
+        "problems": found["problems"] + [finding(problem) for problem in problems.problems],
+        "warnings": found["warnings"] + [finding(warning) for warning in problems.warnings],
+    }
 
 
 def _load(reference: str) -> Any:

@@ -1,0 +1,172 @@
+"""The shipped examples are true: the very files load, and what they refer to exists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from device_profiles.yamlfile import read_yaml
+from edge_agent.config import load_config, load_drivers
+from edge_agent.line_load import link_loads
+from gateway.config import load_config as load_gateway_config
+from gateway.stores.influx import InfluxSettings
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture
+def etc(tmp_path: Path, tls: Path) -> Path:
+    """A folder like /etc/plantroom: the examples, certificates of the shipped script, and secrets of one line."""
+    for name in ("agent.yaml", "gateway.yaml"):
+        shutil.copy(DEPLOY / name, tmp_path)
+    (tmp_path / "tls").symlink_to(tls)
+    for name in ("influx.token", "wall-screen.token"):
+        (tmp_path / name).write_text("s3cret\n")
+        (tmp_path / name).chmod(0o600)
+    return tmp_path
+
+
+def test_agent_yaml(etc: Path) -> None:
+    config = load_config(etc / "agent.yaml")
+    assert config.warnings == ()
+    assert (config.site, config.agent, config.mqtt.tls, config.mqtt.port) == ("hq", "gw-01", True, 8883)
+    by_id = {device.id: device for device in config.devices}
+    assert {"incomer-1", "panel-1-1", "server-room", "panel-1-24", "inverter-1", "rest-b1"} <= by_id.keys()
+    assert by_id["panel-1-24"].disabled == "not connected"
+    assert by_id["server-room"].codes == {"energy": "01D00"}
+    loads = link_loads(config.links, [device for device in config.devices if device.link], load_drivers(config.devices))
+    assert all(load.share < 0.8 for load in loads if load.link.is_line)
+
+
+def test_gateway_yaml(etc: Path) -> None:
+    config = load_gateway_config(etc / "gateway.yaml")
+    assert isinstance(config.store, InfluxSettings)
+    assert config.agents is not None
+    assert ("hq", "gw-01") in config.agents
+    assert "s3cret" not in repr(config)
+
+
+def test_the_examples_belong_together(etc: Path) -> None:
+    agent, gateway = load_config(etc / "agent.yaml"), load_gateway_config(etc / "gateway.yaml")
+    assert gateway.agents is not None
+    assert (agent.site, agent.agent) in gateway.agents
+    assert agent.mqtt.root == gateway.mqtt.root
+    listeners = re.findall(r"^listener (\d+)$", (DEPLOY / "mosquitto" / "mosquitto.conf").read_text(), re.M)
+    assert [str(agent.mqtt.port), str(gateway.mqtt.port)] == listeners
+
+
+def test_the_example_acl_is_what_the_tool_makes_of_the_example_gateway() -> None:
+    made = subprocess.run(
+        [sys.executable, str(DEPLOY / "make_acl.py"), "--gateway", str(DEPLOY / "gateway.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout == (DEPLOY / "mosquitto" / "acl.example").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["hq/gw-01", "north/gw-01"], 1, "agent ids are unique over all sites"),
+        (["hq/ingest"], 1, "has the name of a service"),
+        (["hq/gw 01"], 1, "agent id 'gw 01' is not valid"),
+        (["hq/#"], 1, "agent id '#' is not valid"),
+        (["gw-01"], 1, "write site/agent"),
+        (["--gateway", "/none.yaml"], 1, "there is no such file"),
+        ([], 2, "name at least one agent"),
+    ],
+)
+def test_make_acl_refuses(arguments: list[str], code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(DEPLOY / "make_acl.py"), *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+
+
+def test_no_agent_may_a_wildcard_site() -> None:
+    roles = (DEPLOY / "mosquitto" / "acl.example").read_text().split("user ")[1:]
+    wild = {role.split("\n", 1)[0] for role in roles if "/+/" in role}
+    assert wild == {"ingest", "platform", "reader"}
+
+
+def test_make_certs_keeps_keys_private_and_what_is_there(tls: Path, make_certs: Any) -> None:
+    for key in tls.glob("*.key"):
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    with pytest.raises(AssertionError, match="is there already"):
+        make_certs(tls, "client", "gw-01")
+    for name in ("../gw", "GW", "a b", "x" * 49):
+        with pytest.raises(AssertionError, match="is no id"):
+            make_certs(tls, "client", name)
+
+
+def compose() -> dict[str, Any]:
+    found = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_compose_file_names_files_that_are_shipped_or_made() -> None:
+    """There is no container engine where this runs: what is checked is that it is YAML and that its paths are true."""
+    made = re.compile(r"\./(tls/[a-z]+\.(pem|key)|mosquitto/plantroom\.acl|secrets/[a-z_]+)")
+    document = compose()
+    for service in document["services"].values():
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (DEPLOY / source).is_file() or made.fullmatch(source), source
+            else:
+                assert source in document["volumes"]
+        for secret in service.get("secrets", ()):
+            assert secret in document["secrets"]
+        for needed in service.get("depends_on", ()):
+            assert needed in document["services"]
+    gateway = document["services"]["gateway"]
+    assert (DEPLOY / gateway["build"]["context"] / gateway["build"]["dockerfile"]).is_file()
+
+
+def test_the_broker_of_the_compose_file_finds_what_its_configuration_names() -> None:
+    conf = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text()
+    named = re.findall(r"^(?:cafile|certfile|keyfile|acl_file) (\S+)$", conf, re.M)
+    mounted = {volume.split(":")[1] for volume in compose()["services"]["mosquitto"]["volumes"]}
+    assert set(named) <= mounted
+    assert "/var/lib/mosquitto" in mounted
+
+
+def test_the_gateway_yaml_of_the_compose_file(tmp_path: Path, tls: Path) -> None:
+    text = (DEPLOY / "compose.gateway.yaml").read_text()
+    secrets = re.findall(r"/run/secrets/([a-z_]+)", text)
+    assert set(secrets) <= set(compose()["services"]["gateway"]["secrets"])
+    for name in secrets:
+        (tmp_path / name).write_text("s3cret")
+    (tmp_path / "gateway.yaml").write_text(text.replace("/run/secrets/", f"{tmp_path}/"))
+    (tmp_path / "tls").symlink_to(tls)
+    config = load_gateway_config(tmp_path / "gateway.yaml")
+    assert config.mqtt.host in compose()["services"]
+    assert isinstance(config.store, InfluxSettings)
+    assert config.store.url.split("/")[2].split(":")[0] in compose()["services"]
+
+
+def test_the_dockerfile_copies_what_there_is() -> None:
+    root = DEPLOY.parent
+    text = (DEPLOY / "Dockerfile").read_text()
+    for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.M):
+        *sources, _ = line.split()
+        assert all((root / source).exists() for source in sources), line
+    packages = {path.parent.name for path in root.glob("*/__init__.py")}
+    copied = " ".join(re.findall(r"^COPY (.+)$", text, re.M))
+    assert all(package in copied for package in packages)
+
+
+def test_every_example_is_plain_yaml() -> None:
+    for name in ("agent.yaml", "gateway.yaml", "compose.gateway.yaml", "compose.yaml"):
+        assert read_yaml(DEPLOY / name).data
