@@ -47,7 +47,7 @@ class Limits:
     window_messages: int = 4000
     window_bytes: int = 32 * 1024 * 1024
     """What may wait between the socket and the store; beyond it reading stops."""
-    in_flight: int = 2
+    in_flight: int = 1
     store_down_s: float = 20.0
     retry_s: float = 0.5
     stop_s: float = 8.0
@@ -100,7 +100,7 @@ class Ingest:
             on_alarm=self._alarm,
         )
         base = f"{settings.root}/{VERSION}/+/+/up"
-        self._session.subscribe([(f"$share/ingest/{base}/{kind}/#", 1) for kind in ("data", "hist", "event")])
+        self._session.subscribe([(f"$share/ingest-{kind}/{base}/{kind}/#", 1) for kind in ("data", "hist", "event")])
         self._session.subscribe(
             [(f"{base}/{kind}", 1) for kind in ("status", "caps", "site", "dev/+/meta", "dev/+/state")]
         )
