@@ -1,8 +1,10 @@
 """Takes a refused block apart: finds what the device refuses by halving, and brings everything else in the same read.
 
-Pure: a generator that yields sub-blocks to ask and is sent the outcome of each. One half is asked a level; what it answers
-says the same of the other half. With n elements and one bad among them this costs ceil(log2 n) requests, one that confirms
-an inferred element, and one for the rest: at most 9 for a block of 120 registers. Several bad ones cost that much each.
+Pure: a generator that yields sub-blocks to ask and is sent the outcome of each. The longest begin of the block that the device
+gives is found by halving; the element after it is asked alone: refused, it is bad; answered, the device only does not give both
+in one request (a wall in its map, a length it does not tell), and there is to be cut. With n elements and one bad among them
+this costs ceil(log2 n) requests, that one, and one for the rest: at most 9 for a block of 120 registers, and that much again
+for each further bad one.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ HEALED_CODES = frozenset({2, 3, 4})
 """Exceptions by which devices refuse a part of a block: the address, the length, or (some makers) any hole."""
 MOST_REQUESTS = 40
 """Requests that one healing may cost; what is unknown after them is asked again at the next read."""
+_HOPELESS = 3
+"""After so many refused points, and none that was answered, nothing is to be expected of the others."""
 
 Outcome = bytes | int
 """Data of a good reply, or the exception code."""
@@ -47,30 +51,30 @@ def heal(block: Block, code: int) -> Healing:
     """Asks parts of a block that was refused with `code` until all of its points are known."""
     run = _Run(block, Healed(), code)
     low, high = 0, len(block.elements)
-    asked_as_a_whole = True
-    while low < high:
-        bad, confirmed = low, asked_as_a_whole
-        top = high
-        while top - bad > 1:
-            middle = (bad + top) // 2
-            if (yield from run.ask(bad, middle)):
-                bad, confirmed = middle, False
-            else:
-                top, confirmed = middle, True
+    length = 0
+    while low < high:  # asked together, low .. high-1 are refused
+        good, bad = low, high
+        while bad - good > 1:
             if run.stopped:
                 return run.give_up()
-        if confirmed:
-            run.refuse(bad)
-        elif (yield from run.ask(bad, bad + 1)):
-            run.healed.cuts.append(block.elements[bad].first)
+            middle = (good + bad) // 2
+            if (yield from run.ask(low, middle)):
+                good = middle
+            else:
+                bad = middle
+        if good > low and (yield from run.ask(good, good + 1)):
+            run.cut(good)
+            before, length = length, run.registers(low, good)
+            low = good
+            if length == before:
+                low = yield from run.ask_in_lengths(low, high, length)
         else:
-            run.refuse(bad)
-        low = bad + 1
+            run.refuse(good)
+            low = good + 1
+        if low < high and not run.dead_end and (yield from run.ask(low, high)):
+            low = high
         if run.stopped:
             return run.give_up()
-        if low < high and (yield from run.ask(low, high)):
-            low = high
-        asked_as_a_whole = True
     return run.healed if run.succeeded else run.give_up()
 
 
@@ -98,6 +102,25 @@ class _Run:
         self.healed.values.update(zip((place.point.id for place in part.places), part.decode(outcome), strict=True))
         return True
 
+    def ask_in_lengths(self, low: int, high: int, length: int) -> Generator[Block, Outcome, int]:
+        """Reads on in pieces of `length` registers, which twice was the most; returns where that ends."""
+        while low < high and not self.stopped:
+            end = low + 1
+            while end < high and self.registers(low, end + 1) <= length:
+                end += 1
+            if not (yield from self.ask(low, end)):
+                break
+            if end < high:
+                self.cut(end)
+            low = end
+        return low
+
+    def registers(self, begin: int, end: int) -> int:
+        return self.block.elements[end - 1].last - self.block.elements[begin].first + 1
+
+    def cut(self, index: int) -> None:
+        self.healed.cuts.append(self.block.elements[index].first)
+
     def refuse(self, index: int) -> None:
         element: Element = self.block.elements[index]
         self.healed.refused.append((element.first, element.last))
@@ -106,7 +129,7 @@ class _Run:
     @property
     def stopped(self) -> bool:
         """Nothing sensible is left to try: the device refuses everything, is busy, or the requests are used up."""
-        hopeless = len(self.healed.refused) >= 2 and not self.succeeded
+        hopeless = len(self.healed.refused) >= _HOPELESS and not self.succeeded
         return self.dead_end or hopeless or self.requests >= MOST_REQUESTS
 
     def give_up(self) -> Healed:

@@ -20,6 +20,8 @@ from .heal import HEALED_CODES, Healed, fault_of, forgiven, heal, remembered
 
 _DEVICE_CODES = frozenset({0x0A, 0x0B})
 """Exceptions of a gateway about a device as a whole."""
+_HEAL_AGAIN_AFTER = 20
+"""Reads of a block that was taken apart in vain before it is taken apart again."""
 _IDENTITY_NAMES = {
     0: "vendor", 1: "product_code", 2: "revision", 3: "vendor_url", 4: "product_name", 5: "model_name", 6: "application_name",
 }  # fmt: skip
@@ -44,6 +46,7 @@ class ModbusSession:
         self._wire = wire
         self._learned: dict[int | str, Layout] = {}
         self._news: dict[int | str, Layout] = {}
+        self._in_vain: dict[tuple[int | str, str, int, int], int] = {}
 
     @property
     def counts(self) -> WireCount:
@@ -164,7 +167,13 @@ class ModbusSession:
             raise error
         if error.code not in HEALED_CODES:
             return [fault_of(error.code) for _ in block.places]
+        key = (device.unit, block.table, block.first, block.count)
+        if self._in_vain.get(key, 0) > 0:
+            self._in_vain[key] -= 1
+            return [fault_of(error.code) for _ in block.places]
         healed = await self._heal(device, block, error.code)
+        if not healed.refused and not healed.cuts:
+            self._in_vain[key] = _HEAL_AGAIN_AFTER
         if healed.refused or healed.cuts:
             self._learn(device, remembered(self._known(device, block), block.table, healed))
         return [healed.values[place.point.id] for place in block.places]
