@@ -109,9 +109,10 @@ class Agent:
         config, clock = self._config, self._clock
         handlers = {
             "status": self._on_status,
-            "reload": self._on_reload,
             "latest": self._on_latest,
             "metrics": self._on_metrics,
+            "reload": self._on_reload,
+            "drain": self._on_drain,
         }
         async with LocalApi(config.socket, handlers):
             self._uplink: Uplink | None = None
