@@ -17,13 +17,18 @@ from edge_agent.model import Device
 PROTOCOL = "virtual"
 
 
+Known = dict[str, dict[str, Point]]
+"""Published points by device and id."""
+
+
 def read_virtual(
     entries: Sequence[tuple[KeyPath, VirtualEntry]], polled: Iterable[Device], problems: Problems, *, complete: bool
 ) -> list[Device]:
     """The virtual devices. `complete` False keeps quiet about unknown devices: some of them were refused before."""
     if not entries:
         return []
-    known = {device.id: {point.id: point for point in device.points if not point.internal} for device in polled}
+    before = problems.count
+    known: Known = {device.id: {point.id: point for point in device.points if not point.internal} for device in polled}
     devices: list[Device] = []
     for path, entry in entries:
         device = _device(entry, path, problems)
@@ -33,8 +38,14 @@ def read_virtual(
     for path, entry in entries:
         for point_id, point in entry.points.items():
             _check_terms(entry.id, point_id, point, (*path, "points", point_id), known, problems, complete=complete)
-    _refuse_cycles(entries, problems)
-    return [_aligned(device, known) for device in devices]
+    order = _in_order(entries, problems)
+    if problems.count > before:
+        return []
+    by_id = {entry.id: (path, entry) for path, entry in entries}
+    for device_id, point_id in order:
+        path, entry = by_id[device_id]
+        _plan(device_id, point_id, entry, (*path, "points", point_id), known, problems)
+    return [_with_points(device, tuple(known[device.id].values())) for device in devices]
 
 
 def _device(entry: VirtualEntry, path: KeyPath, problems: Problems) -> Device | None:
@@ -132,54 +143,60 @@ def _check_terms(
                 problems.add(at, what, "add up only what is of one kind")
 
 
-def _refuse_cycles(entries: Sequence[tuple[KeyPath, VirtualEntry]], problems: Problems) -> None:
-    """A point must not depend on itself, over however many steps. Iterative: the chain may be long."""
-    terms = {
-        f"{entry.id}/{point_id}": (*point.plus, *point.minus)
-        for _, entry in entries
-        for point_id, point in entry.points.items()
-    }
-    paths = {
-        f"{entry.id}/{point_id}": (*path, "points", point_id) for path, entry in entries for point_id in entry.points
-    }
-    done: set[str] = set()
+def _in_order(entries: Sequence[tuple[KeyPath, VirtualEntry]], problems: Problems) -> list[tuple[str, str]]:
+    """(device, point) of every virtual point, each after those that it is computed from. A point that depends on itself, over
+    however many steps, is a problem. Iterative: the chain may be long."""
+    terms: dict[str, tuple[str, ...]] = {}
+    paths: dict[str, KeyPath] = {}
+    for path, entry in entries:
+        for point_id, point in entry.points.items():
+            terms[f"{entry.id}/{point_id}"] = (*point.plus, *point.minus)
+            paths[f"{entry.id}/{point_id}"] = (*path, "points", point_id)
+    done: dict[str, None] = {}
     for start in terms:
-        way: list[str] = []
-        on_way: set[str] = set()
+        way: dict[str, None] = {}
         stack = [(start, False)]
         while stack:
             name, is_leaving = stack.pop()
             if is_leaving:
-                way.pop()
-                on_way.discard(name)
-                done.add(name)
-            elif name in on_way:
-                circle = " -> ".join((*way[way.index(name) :], name))
+                way.popitem()
+                done[name] = None
+            elif name in way:
+                names = list(way)
+                circle = " -> ".join((*names[names.index(name) :], name))
                 problems.add(paths[name], f"it depends on itself: {circle[:400]}", "take one of them out")
-                return
+                return []
             elif name in terms and name not in done:
-                way.append(name)
-                on_way.add(name)
+                way[name] = None
                 stack.append((name, True))
                 stack += [(term, False) for term in terms[name]]
+    return [(device, point) for device, _, point in (name.partition("/") for name in done)]
 
 
-def _aligned(device: Device, known: Mapping[str, Mapping[str, Point]]) -> Device:
-    """Marks and periods that nobody gave come from the terms: a sum of quarter-hour readings is one of quarter hours."""
-    points = tuple(_with_plan_of_terms(point, known) for point in device.points)
+def _plan(device_id: str, point_id: str, entry: VirtualEntry, path: KeyPath, known: Known, problems: Problems) -> None:
+    """When the point is computed: as written; otherwise at the marks of its terms, or as often as the slowest of them is read.
+
+    A sum for a mark needs every term read for that mark.
+    """
+    own = entry.points[point_id]
+    terms = {term: known[term.partition("/")[0]][term.partition("/")[2]] for term in (*own.plus, *own.minus)}
+    poll = own.poll or entry.poll
+    align = own.align
+    if align is not None:
+        for name, term in terms.items():
+            if term.align is None or align % term.align:
+                at = f"every {term.align} s" if term.align else "at no marks"
+                what = f"marks every {align} s need {name} at each of them, and it is read {at}"
+                problems.add((*path, "align"), what, f"give {name} align: {align}, or this point poll instead of align")
+    elif poll is None:
+        marks = {term.align for term in terms.values()}
+        slowest = max((mark for mark in marks if mark is not None), default=0)
+        if None not in marks and all(slowest % (mark or 1) == 0 for mark in marks):
+            align = slowest
+        else:
+            poll = max(float(term.poll or term.align or 0) for term in terms.values())
+    known[device_id][point_id] = known[device_id][point_id].model_copy(update={"poll": poll, "align": align})
+
+
+def _with_points(device: Device, points: tuple[Point, ...]) -> Device:
     return replace(device, points=points, profile=device.profile.model_copy(update={"points": points}))
-
-
-def _with_plan_of_terms(point: Point, known: Mapping[str, Mapping[str, Point]]) -> Point:
-    address = point.address
-    if not isinstance(address, Virtual):
-        return point
-    terms = [
-        known[device][name]
-        for device, _, name in (term.partition("/") for term in (*address.plus, *address.minus))
-        if name in known.get(device, {})
-    ]
-    aligns = {term.align for term in terms}
-    if len(aligns) == 1 and None not in aligns:
-        return point.model_copy(update={"align": aligns.pop()})
-    return point
