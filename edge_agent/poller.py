@@ -143,6 +143,7 @@ class LinkPoller:
             "late": self._schedule.late,
             "skipped": self._schedule.skipped,
             "connects": self._connects,
+            "attempts": self._attempts,
             "crashes": self._supervisor.crashes,
             "busy": round(self._busy_s / elapsed, 4),
         }
