@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from device_profiles.schema import Modbus, Point
+from device_profiles.units import conversion
+from device_profiles.vocabulary import vocabulary
+from edge_agent.conversion import published_unit
 from edge_agent.model import Config, Device
 from gateway.contract import messages
 from gateway.contract.topics import CONTRACT
@@ -39,11 +42,12 @@ def meta(device: Device, link_place: str) -> messages.Meta:
 
 
 def _point_meta(point: Point) -> messages.PointMeta:
+    defined = vocabulary().point(point.id)
     kind = "text" if point.type == "str" else "enum" if point.labels else "bool" if point.type == "bool" else "num"
     return messages.PointMeta(
         type=kind,  # type: ignore[arg-type]
         q=point.quantity,
-        unit=point.unit,
+        unit=published_unit(point),
         ref=_reference(point),
         poll_s=None if point.align else point.poll,
         hb_s=None if point.align else point.heartbeat,
@@ -51,10 +55,22 @@ def _point_meta(point: Point) -> messages.PointMeta:
         deadband=point.deadband,
         min=point.min,
         max=point.max,
-        res=float(point.scale) if point.scale is not None else None,
+        res=_resolution(point),
         labels={str(ordinal): text for ordinal, text in point.labels.items()} if point.labels else None,
+        brick=defined.brick if defined is not None else None,
         w=True if "w" in point.access else None,
     )
+
+
+def _resolution(point: Point) -> float | None:
+    """The step of the published value, where one raw count is always the same step."""
+    if point.scale is None or point.type in ("f32", "f64") or point.ratio or point.scale_from is not None:
+        return None
+    target = published_unit(point)
+    if not point.unit or not target or point.unit == target:
+        return float(point.scale)
+    step = conversion(point.unit, target)
+    return float(point.scale * step.mul / step.div)
 
 
 def _reference(point: Point) -> str | None:
