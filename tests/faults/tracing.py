@@ -61,7 +61,11 @@ def command(folder: Path, messages: int, *more: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE)])}
+    return {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE)]),
+    }
 
 
 def run(folder: Path, messages: int, *strace: str) -> Said:
