@@ -56,13 +56,18 @@ class Rejection(Exception):
         self.detail = detail
 
 
-def telemetry(payload: bytes, now_ms: int) -> tuple[Telemetry, bool]:
-    """The message in `payload` of `up/data/...` or `up/hist/...`, checked, and whether `s` is nothing but numbers with a column
-    of their own (most messages: the next stage has then nothing to sort out). Raises Rejection."""
+def telemetry(payload: bytes, now_ms: int) -> tuple[Telemetry, str | None]:
+    """The message in `payload` of `up/data/...` or `up/hist/...`, checked. Raises Rejection.
+
+    Most messages hold nothing but `s`, and in it nothing but numbers with a column of their own. Then, with it, the JSON text of
+    `s` as it came: the next stages have nothing to sort out and nothing to write anew.
+    """
     message: Telemetry = _decode(_telemetry, payload)
     s, x = message.s, message.x
-    if payload.count(b":") != _KEYS + len(s) or not payload.startswith(b'{"v":1,'):
-        _check_document(payload, "v", 1)  # an optional key, a colon in a text, a key twice, or no version at all
+    # As many colons as keys: then no key is there twice, none is unknown, and no text holds a colon.
+    usual = payload.count(b":") == _KEYS + len(s) and payload.startswith(b'{"v":1,')
+    if not usual:
+        _check_document(payload, "v", 1)
     if len(s) + len(x) > MAX_SAMPLES:
         raise Rejection("samples", f"{len(s) + len(x)} samples; at most {MAX_SAMPLES}")
     _check_head(message, now_ms)
@@ -86,7 +91,13 @@ def telemetry(payload: bytes, now_ms: int) -> tuple[Telemetry, bool]:
             _check_samples(((flag.p, flag.val),))
         if flag.dt is not None:
             _check_time(message.t + flag.dt, now_ms, f"t + dt of {flag.p}")
-    return message, plain
+    return message, _object_text(payload) if usual and plain else None
+
+
+def _object_text(payload: bytes) -> str | None:
+    """`{...}` of `s` in a message without other objects and without text in it."""
+    begin = payload.find(b'"s":{')
+    return None if begin < 0 else payload[begin + 4 : payload.index(b"}", begin) + 1].decode()
 
 
 def event(payload: bytes, now_ms: int) -> tuple[Event, str, datetime]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from device_profiles.schema import IdText, Strict
+from device_profiles.address import Strict
+from device_profiles.schema import IdText
 
 _DAYS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*d(ays?)?")
 

@@ -168,14 +168,14 @@ class Reader:
         intake.bury(position, rejection.reason, rejection.detail)
 
     def _telemetry(self, intake: Intake, position: int, route: Route, message: Incoming, now_ms: int) -> None:
-        telemetry, plain = check.telemetry(message.payload, now_ms)
+        telemetry, text = check.telemetry(message.payload, now_ms)
         origin = (route.site, route.agent, telemetry.epoch)
         intake.note(position, origin, telemetry.seq)
         self._compare(origin, telemetry.seq, message.payload)
         if not self._inventory.saw(route.site, route.agent, route.dev, telemetry.t):
             self.dev_conflicts += 1
             raise Rejection("dev_conflict", f"{route.dev} of {route.site} belongs to another agent")
-        intake.batch.add(rows.telemetry_rows(route.site, route.dev, telemetry, plain), position)
+        intake.batch.add(rows.telemetry_rows(route.site, route.dev, telemetry, text), position)
         intake.points += len(telemetry.s) + len(telemetry.x)
         if route.topic is not None and route.topic.rest[0] == "data":
             intake.acquired_ms.append(telemetry.t)

@@ -21,11 +21,11 @@ _OURS = frozenset({"id", "agent"})
 """Fields of the event row that are ours; the same key in `data` takes the prefix `data_`."""
 
 
-def telemetry_rows(site: str, dev: str, message: Telemetry, plain: bool = False) -> list[Row]:
-    """The rows of one message: the class row at `t` first, then what `x` adds. `plain` comes from the check: `s` holds nothing
-    but numbers of the class row."""
-    if plain and not message.x:
-        return [ClassRow(site, dev, message.cls, message.t, message.s)] if message.s else []
+def telemetry_rows(site: str, dev: str, message: Telemetry, text: str | None = None) -> list[Row]:
+    """The rows of one message: the class row at `t` first, then what `x` adds. `text` comes from the check: `s` as it came,
+    where it is the class row and there is nothing else."""
+    if text is not None and message.s:
+        return [ClassRow(site, dev, message.cls, message.t, message.s, text)]
     rows: list[Row] = []
     at_t: dict[str, Scalar] = message.s
     later: dict[int, dict[str, Scalar]] = {}

@@ -22,13 +22,18 @@ EventValue = float | int | bool | str
 
 
 class ClassRow(msgspec.Struct, frozen=True, gc=False):
-    """Usable values of one device at one time; `cls` is the measurement."""
+    """Usable values of one device at one time; `cls` is the measurement.
+
+    `text` is `fields` as the JSON object that the message held, where the row is just that: a store that keeps JSON need not
+    write it anew.
+    """
 
     site: str
     dev: str
     cls: str
     t_ms: int
     fields: dict[str, FieldValue]
+    text: str | None = None
 
 
 class PointRow(msgspec.Struct, frozen=True, gc=False):

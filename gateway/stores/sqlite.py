@@ -167,14 +167,13 @@ class SqliteStore:
 
     @staticmethod
     def _latest_of(site: str, dev: str, cls: str, newest: Newest, quality: Mapping[str, QualityRow]) -> list[Latest]:
-        values, times = dict(newest.values), dict(newest.times)
         found = []
-        for pt in sorted(values):
-            row, t_ms = quality.get(pt), times.get(pt, newest.last_t)
+        for pt, (t_ms, newest_value) in sorted(newest.values().items()):
+            row = quality.get(pt)
             if row is None:
-                found.append(Latest(site, dev, cls, pt, t_ms, values[pt]))
+                found.append(Latest(site, dev, cls, pt, t_ms, newest_value))
             else:
-                value = None if row.q == 2 and row.t_ms >= t_ms else values[pt]
+                value = None if row.q == 2 and row.t_ms >= t_ms else newest_value
                 found.append(Latest(site, dev, cls, pt, max(t_ms, row.t_ms), value, row.q, row.sc, row.t_ms))
         return found
 

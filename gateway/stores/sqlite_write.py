@@ -49,25 +49,41 @@ class Retention:
 
 
 class Newest:
-    """The newest value of each point of one series, by time of acquisition."""
+    """The newest value of each point of one series, by time of acquisition.
 
-    __slots__ = ("last_t", "times", "values")
+    The last row is kept as it is and folded in only when the next one lacks points of it: a device that sends all its points each
+    time costs nothing a point.
+    """
+
+    __slots__ = ("_last", "_older")
 
     def __init__(self) -> None:
-        self.last_t = 0
-        self.values: dict[str, FieldValue] = {}
-        self.times: dict[str, int] = {}
+        self._last: tuple[int, Mapping[str, FieldValue]] = (0, {})
+        self._older: dict[str, tuple[int, FieldValue]] = {}
 
     def add(self, t_ms: int, fields: Mapping[str, FieldValue]) -> None:
-        if t_ms >= self.last_t:
-            self.last_t = t_ms
-            self.values.update(fields)
-            self.times.update(dict.fromkeys(fields, t_ms))
+        last_t, last = self._last
+        if t_ms < last_t:
+            self._fold(t_ms, fields)
             return
+        if not last.keys() <= fields.keys():
+            self._fold(last_t, last)
+        self._last = (t_ms, fields)
+
+    def _fold(self, t_ms: int, fields: Mapping[str, FieldValue]) -> None:
+        older = self._older
         for point, value in fields.items():
-            if t_ms >= self.times.get(point, 0):
-                self.values[point] = value
-                self.times[point] = t_ms
+            if point not in older or t_ms >= older[point][0]:
+                older[point] = (t_ms, value)
+
+    def values(self) -> dict[str, tuple[int, FieldValue]]:
+        """(time, value) by point. May be called from another thread than `add`."""
+        found = self._older.copy()
+        t_ms, fields = self._last
+        for point, value in fields.items():
+            if point not in found or t_ms >= found[point][0]:
+                found[point] = (t_ms, value)
+        return found
 
 
 class Writer:
@@ -112,7 +128,7 @@ class Writer:
                     continue
                 key = (self._number(row.site, row.dev, cls, new_series) << TIME_BITS) | t_ms
                 dirty.add(key - t_ms % QUARTER_MS)
-                readings.append((key, _to_json(row.fields).decode()))
+                readings.append((key, row.text or _to_json(row.fields).decode()))
                 fresh.append(row)
             elif row.__class__ is PointRow:
                 cut = self.retention.raw_cut(POINT, now)
