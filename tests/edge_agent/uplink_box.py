@@ -22,23 +22,11 @@ from edge_agent.uplink import Uplink
 from gateway.contract import messages
 from gateway.contract.topics import Topics, parse
 from gateway.mqtt import Incoming, MqttSession, MqttSettings
+from tests.gateway.mqtt_box import settings, until
+
+__all__ = ["QUICK", "Centre", "Site", "centre", "settings", "site", "until"]
 
 QUICK = Limits(resend_s=0.3, resend_max_s=2.0, probe_s=0.3, silence_s=5.0, tick_s=0.05)
-
-
-def settings(port: int, **more: object) -> MqttSettings:
-    """A broker on loopback; reconnects at once, as tests cannot wait."""
-    return MqttSettings(port=port, **{"backoff_s": 0.05, "connect_gap_s": 0.05, "connect_timeout_s": 5.0, **more})  # type: ignore[arg-type]
-
-
-async def until(condition: Callable[[], bool], what: str = "", timeout_s: float = 20.0) -> None:
-    """Wait on a condition, never for a fixed time."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            while not condition():
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"waited {timeout_s} s for {what or condition}") from None
 
 
 @dataclass
