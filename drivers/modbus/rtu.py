@@ -63,13 +63,15 @@ class ReplyFinder:
     def __call__(self, data: bytes) -> bytes | int:
         """The answer's frame, or how many more bytes it takes at least. To be called with ever more of the same bytes."""
         at = self._at
-        need = 0
+        need = hopeful = 0
         first_open: int | None = None
         while at < len(data):
             size = frame_size(data, at)
             if size is not None and len(data) - at < size:
                 missing = size - (len(data) - at)
                 need = min(need, missing) if need else missing
+                if not hopeful and self._looks_right(data, at, size):
+                    hopeful = missing
                 first_open = at if first_open is None else first_open
                 size = None
             length = self._whole_frame(data, at, size) if size is not None else 0
@@ -77,7 +79,15 @@ class ReplyFinder:
                 return data[at : at + length]
             at += length or 1
         self._at = at if first_open is None else first_open
-        return need or _SHORTEST
+        return hopeful or need or _SHORTEST
+
+    def _looks_right(self, data: bytes, at: int, size: int) -> bool:
+        """True where the begin of a frame fits the answer: worth waiting for its end, whatever else may begin inside."""
+        if len(data) - at < _HEADER or data[at] != self._unit:
+            return False
+        if data[at + 1] != self._request.function:
+            return data[at + 1] == self._request.function | 0x80
+        return self._request.reply_size in (codec.VARIABLE, size - 3)
 
     def _whole_frame(self, data: bytes, at: int, size: int) -> int:
         """Length of a frame with a right checksum that begins here: a reply, or a request (8 bytes); 0 = none."""
@@ -146,6 +156,7 @@ class Doubts:
     def __init__(self, forget_s: float) -> None:
         self._forget_s = forget_s
         self._owed: dict[int, list[tuple[Signature, float]]] = {}
+        self._tries: dict[int, int] = {}
 
     def owe(self, unit: int, owed: Signature, now: float) -> None:
         self._owed.setdefault(unit, []).append((owed, now))
@@ -171,6 +182,13 @@ class Doubts:
 
     def settled(self, unit: int) -> None:
         self._owed.pop(unit, None)
+        self._tries.pop(unit, None)
+
+    def try_again(self, unit: int) -> int:
+        """How often it was tried before to settle what the unit owes."""
+        tries = self._tries.get(unit, 0)
+        self._tries[unit] = tries + 1
+        return tries
 
 
 class RtuMaster:
@@ -239,8 +257,12 @@ class RtuMaster:
     def _clear(self, line: Line, unit: int, request: codec.Request) -> bytes | None:
         """Makes sure that no owed answer can be taken for the next one. Raises DeviceTimeout when the unit is silent.
 
-        Returns a PDU only where the request itself had to be repeated until its replies agreed.
+        Returns a PDU only where the request itself had to be repeated until its replies agreed. That is tried in turn with
+        other questions, because some devices are silent to all but one, and of some no two values are equal.
         """
+        tries = self._doubts.try_again(unit)
+        if tries >= 2 and tries % 2 == 0:
+            return self._agree(line, unit, request)
         for probe in probes(request):
             owed = self._doubts.owed(unit, line.clock.now())
             if not owed:
@@ -258,7 +280,7 @@ class RtuMaster:
 
     def _agree(self, line: Line, unit: int, request: codec.Request) -> bytes:
         """Repeats the request until more replies in a row are equal than could be late ones. Raises DeviceMismatch."""
-        late = len(self._doubts.owed(unit, line.clock.now()))
+        late = sum(signature(request).fits(debt) for debt in self._doubts.owed(unit, line.clock.now()))
         pdus: list[bytes] = []
         for _ in range(2 * late + 3):
             self._settle(line)
@@ -267,7 +289,7 @@ class RtuMaster:
                 self._doubts.settled(unit)
                 return pdus[-1]
         raise DeviceMismatch(
-            f"{len(pdus)} replies in a row differ, after {late} that came too late or not at all",
+            f"{len(pdus)} replies in a row differ, and {late} before them came too late or not at all",
             next_step="raise timeout_s: the device is slower than that",
         )
 
