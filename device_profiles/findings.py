@@ -141,10 +141,13 @@ def _value_at(data: Any, path: KeyPath) -> Any:
 
 
 def _inside(data: Any, loc: Sequence[str | int]) -> tuple[str | int, ...]:
-    """`loc` without the steps that are pydantic's own (names of union members), as far as the data goes, plus one."""
+    """`loc` without the steps that are not in the file, as far as the data goes, plus one: names of union members, and steps
+    that a short form leaves out (`reg` of a point for `address.reg`)."""
     path: list[str | int] = []
-    for step in loc:
-        if isinstance(data, Mapping) and (step in data or not _is_union_label(str(step))):
+    for index, step in enumerate(loc):
+        if isinstance(data, Mapping):
+            if step not in data and (_is_union_label(str(step)) or any(later in data for later in loc[index + 1 :])):
+                continue
             path.append(step)
             data = data.get(step)
         elif isinstance(data, list) and isinstance(step, int) and step < len(data):
@@ -165,15 +168,16 @@ def _known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
         for candidate in models:
             for name, field in candidate.model_fields.items():
                 if step in (name, field.alias):
-                    inner += _models_in(field.annotation)
+                    inner += models_in(field.annotation)
         models = inner or models
     known = {field.alias or name for candidate in models for name, field in candidate.model_fields.items()}
     return known.union(*(getattr(candidate, "SHORT_KEYS", ()) for candidate in models))
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation names, inside unions and containers too."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Union, types.UnionType, list, tuple, dict) or get_args(annotation):
-        return [found for argument in get_args(annotation) for found in _models_in(argument)]
+        return [found for argument in get_args(annotation) for found in models_in(argument)]
     return []

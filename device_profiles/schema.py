@@ -11,7 +11,12 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from .address import SHORT_KEYS, SHORT_SCHEMA, AnyAddress, Strict, with_address
+from .address import Modbus as Modbus
+from .address import Table as Table
+from .address import Virtual as Virtual
 
 IdText = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 PointId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -19,7 +24,6 @@ PointType = Literal[
     "u16", "u32", "u64", "s16", "s32", "s64", "f32", "f64", "bcd16", "bcd32", "bcd64", "sm16", "sm32", "bool", "str"
 ]
 WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA"]
-Table = Literal["holding", "input", "coil", "discrete"]
 
 TYPE_REGISTERS: dict[str, int] = {
     "u16": 1, "s16": 1, "bcd16": 1, "sm16": 1, "bool": 1,
@@ -34,12 +38,6 @@ WHOLE_TYPES = frozenset(TYPE_REGISTERS) - {"f32", "f64", "bool"}
 _BITS = re.compile(r"([0-9]{1,2})\.\.([0-9]{1,2})")
 
 
-class Strict(BaseModel):
-    """A key that is not known is an error, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ScaleFrom(Strict):
     """A scale that the device itself holds: `exp10` means value * 10**register (SunSpec sunssf)."""
 
@@ -52,47 +50,6 @@ class Part(Strict):
 
     reg: int = Field(ge=0, le=65535)
     scale: Decimal
-
-
-class Modbus(Strict):
-    """A Modbus address. Registers are numbered from 0 as on the wire; `model` and `offset` instead of `reg` for SunSpec
-    (offset counts from the model's ID register, as the SunSpec model documents do)."""
-
-    table: Table = "holding"
-    reg: int | None = Field(default=None, ge=0, le=65535)
-    model: int | tuple[int, ...] | None = None
-    """A SunSpec model, or several that keep the point at the same offset (101, 102, 103)."""
-    offset: int | None = Field(default=None, ge=0, le=65535, validation_alias=AliasChoices("at", "offset"))
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.model is None) != (self.offset is None):
-            raise ValueError("a SunSpec address needs both model and at")
-        if self.model is not None and self.reg is not None:
-            raise ValueError("an address has either reg, or model and at")
-        return self
-
-
-class Virtual(Strict):
-    """A sum over other devices' points: `plus` minus `minus`, each `device/point`."""
-
-    plus: tuple[str, ...] = ()
-    minus: tuple[str, ...] = ()
-
-
-def _address_kind(value: Any) -> str:
-    """Tells the protocols' addresses apart by their keys; what is neither stays a mapping for its own driver to read."""
-    if isinstance(value, Modbus) or (isinstance(value, dict) and value.keys() & {"table", "reg", "model"}):
-        return "Modbus"
-    if isinstance(value, Virtual) or (isinstance(value, dict) and value.keys() & {"plus", "minus"}):
-        return "Virtual"
-    return "Other"
-
-
-AnyAddress = Annotated[
-    Annotated[Modbus, Tag("Modbus")] | Annotated[Virtual, Tag("Virtual")] | Annotated[dict[str, Any], Tag("Other")],
-    Discriminator(_address_kind),
-]
 
 
 class Invalid(Strict):
@@ -119,10 +76,10 @@ class Point(Strict):
     `raw * scale * 10**scale_from * ratios + offset`; `parts` adds up its registers, each with its own scale.
     """
 
-    SHORT_KEYS: ClassVar[tuple[str, ...]] = ("table", "reg", "model", "at")
+    SHORT_KEYS: ClassVar[tuple[str, ...]] = SHORT_KEYS
 
     model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema["properties"].update(_SHORT_SCHEMA),
+        json_schema_extra=lambda schema: schema["properties"].update(SHORT_SCHEMA),
     )
 
     id: PointId
@@ -166,7 +123,7 @@ class Point(Strict):
     @model_validator(mode="before")
     @classmethod
     def _short_address(cls, data: Any) -> Any:
-        return _with_address(data)
+        return with_address(data)
 
     @field_validator("bits")
     @classmethod
@@ -357,33 +314,10 @@ class Profile(Strict):
         raise KeyError(point_id)
 
 
-_SHORT_SCHEMA: dict[str, Any] = {
-    "reg": {"type": "integer", "minimum": 0, "maximum": 65535, "description": "Register from 0, as on the wire."},
-    "table": {"enum": ["holding", "input", "coil", "discrete"]},
-    "model": {
-        "anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}],
-        "description": "SunSpec model.",
-    },
-    "at": {"type": "integer", "minimum": 0, "description": "Register inside the SunSpec model, counted from its ID."},
-}
-
-
-def _with_address(data: Any) -> Any:
-    """`reg`, `table`, `model` and `at` of a point put into its address."""
-    if not isinstance(data, dict) or not any(key in data for key in Point.SHORT_KEYS):
-        return data
-    rest = {key: value for key, value in data.items() if key not in Point.SHORT_KEYS}
-    short = {key: data[key] for key in Point.SHORT_KEYS if key in data}
-    given = rest.get("address") or {}
-    if not isinstance(given, dict) or short.keys() & given.keys():
-        return data  # both forms at once: the unknown key is then the error
-    return {**rest, "address": {**short, **given}}
-
-
 def _with_defaults(point: Any, profile: dict[str, Any]) -> Any:
     if not isinstance(point, dict) or profile.get("protocol") != "modbus":
         return point
-    point = _with_address(point)
+    point = with_address(point)
     address = point.get("address", {})
     if not isinstance(address, dict):
         return point

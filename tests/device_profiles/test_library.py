@@ -99,7 +99,7 @@ def test_unknown_ids_get_the_nearest_one() -> None:
         (("id: voltage_l1", "id: voltge_l1"), "maker-m1.yaml:8 points[0].id: 'voltge_l1' unknown. did you mean 'voltage_l1'?"),
         (("current_l1", "voltage_l1"), "maker-m1.yaml:9 points[1].id: voltage_l1 is here twice"),
         (("reg: 1", "regg: 1"), "maker-m1.yaml:9 points[1].regg: unknown key 'regg'. did you mean 'reg'?"),
-        (("reg: 1", "reg: 70000"), "maker-m1.yaml:9 points[1]"),
+        (("reg: 1", "reg: 70000"), "maker-m1.yaml:9 points[1].reg: 70000 is out of range. give a value of at most 65535"),
         (("scale: 0.1, ", "scale: zero, "), "maker-m1.yaml:8 points[0].scale: 'zero' is no number"),
         (("scale: 0.1, ", "scale: 0, "), "maker-m1.yaml:8 points[0]: scale 0 is not a number other than 0"),
         (("scale: 0.1, ", "type: f23, "), "maker-m1.yaml:8 points[0].type: 'f23' is unknown. did you mean 'f32'?"),
