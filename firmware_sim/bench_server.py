@@ -52,7 +52,12 @@ class BenchServer:
     def run(self) -> None:
         poll, connections = self._epoll.poll, self._connections
         while True:
-            for number, _ in poll():
+            events = poll()
+            second = int(time.monotonic())
+            if second != self._second:
+                self._second = second
+                self._replies.clear()
+            for number, _ in events:
                 if number in connections:
                     self._serve(number)
                 elif number in self._listeners:
@@ -115,14 +120,10 @@ class BenchServer:
         connection.close()
 
     def _reply(self, index: int, request: bytes) -> bytes:
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second = second
-            self._replies.clear()
         key = (index, request)
         reply = self._replies.get(key)
         if reply is None:
-            reply = self._replies[key] = _build(index, request, registers(index, second))
+            reply = self._replies[key] = _build(index, request, registers(index, self._second))
         return reply
 
 

@@ -57,7 +57,9 @@ def device(
     link: Annotated[Path | None, typer.Option(help="Make this a symlink to the pseudo terminal.")] = None,
     baud: Annotated[int, typer.Option(help="Bits a second of the line.", min=300, max=1_000_000)] = 9600,
     parity: Annotated[str, typer.Option(help="N, E or O.")] = "N",
-    unit: Annotated[list[int] | None, typer.Option(help="Unit ids; repeat for several devices of this make.")] = None,
+    unit: Annotated[
+        str, typer.Option(help="Unit ids of one or several devices of this make: 1, or 1,4,7, or 1-100.")
+    ] = "1",
     fault: Annotated[
         list[str] | None, typer.Option(help="What is wrong with it, like late:delay_s=1.4,chance=0.1.")
     ] = None,
@@ -77,14 +79,24 @@ def device(
         raise typer.BadParameter("give exactly one of --tcp PORT, --rtu-tcp PORT and --pty")
     if parity.upper() not in ("N", "E", "O"):
         raise typer.BadParameter(f"parity {parity!r} is none of N, E, O")
-    units = unit or [1]
-    if any(not 1 <= one <= 247 for one in units) or len(set(units)) != len(units):
-        raise typer.BadParameter(f"unit ids {units} must differ and lie in 1..247")
+    units = _units(unit)
     placed = tuple(Placed(f"{model}-{one}", model, one) for one in units)
     port = tcp if tcp is not None else rtu_tcp or 0
     place = Place(link.name if link else "line", kinds[0], placed, baud=baud, parity=parity.upper(), port=port)
     fleet = Fleet((place,), directory=link.parent if link else None, seed=seed, speed=speed)
     asyncio.run(_run_fleet(fleet, as_json, faults=fault or []))
+
+
+def _units(text: str) -> list[int]:
+    units: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or not (last or first).isdigit():
+            raise typer.BadParameter(f"unit {part!r} is neither a number nor a range like 1-100")
+        units += range(int(first), int(last or first) + 1)
+    if not units or any(not 1 <= one <= 247 for one in units) or len(set(units)) != len(units):
+        raise typer.BadParameter(f"unit ids {text!r} must differ and lie in 1..247")
+    return units
 
 
 @app.command("list")

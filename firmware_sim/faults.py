@@ -69,7 +69,10 @@ def _noise(rng: random.Random, count: int) -> bytes:
     return rng.randbytes(count)
 
 
-def _spoil_crc(frame: bytes) -> bytes:
+def _spoil_check(request: Request, frame: bytes) -> bytes:
+    """A wrong CRC; over TCP, which has none, a wrong protocol identifier."""
+    if request.transaction is not None:
+        return frame[:3] + bytes((frame[3] ^ 0x5A,)) + frame[4:]
     return frame[:-1] + bytes((frame[-1] ^ 0x5A,))
 
 
@@ -83,9 +86,9 @@ def _other_registers(pdu: bytes) -> bytes:
     return bytes((pdu[0], pdu[1] - 2)) + pdu[2:-2] if pdu[0] in (3, 4) and pdu[1] >= 4 else pdu
 
 
-def _flood(fault: Fault, rng: random.Random) -> Emission:
-    """Bytes without end: four bursts of 256 within a second."""
-    return Emission(tuple((0.25 * index, _noise(rng, 256)) for index in range(4)))
+def _flood(rng: random.Random) -> Emission:
+    """Noise for five seconds without a pause (256 bytes take longer than a quarter of a second at 9600 baud)."""
+    return Emission(tuple((0.25 * index, _noise(rng, 256)) for index in range(20)))
 
 
 def _dribble(fault: Fault, frame: bytes) -> Emission:
@@ -107,11 +110,11 @@ SHAPES: dict[str, Shape] = {
     "silent": lambda f, q, p, r: Emission(),
     "late": lambda f, q, p, r: _one(q.frame(p), f.delay_s),
     "garbage": lambda f, q, p, r: _one(_noise(r, len(q.frame(p)))),
-    "crc": lambda f, q, p, r: _one(_spoil_crc(q.frame(p))),
+    "crc": lambda f, q, p, r: _one(_spoil_check(q, q.frame(p))),
     "partial": lambda f, q, p, r: _one(q.frame(p)[: f.size]),
     "noise_before": lambda f, q, p, r: _one(_noise(r, f.size) + q.frame(p)),
     "noise_after": lambda f, q, p, r: _one(q.frame(p) + _noise(r, f.size)),
-    "flood": lambda f, q, p, r: _flood(f, r),
+    "flood": lambda f, q, p, r: _flood(r),
     "dribble": lambda f, q, p, r: _dribble(f, q.frame(p)),
     "split": lambda f, q, p, r: _split(f, q.frame(p)),
     "twice": lambda f, q, p, r: _one(q.frame(p) * 2),

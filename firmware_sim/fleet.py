@@ -96,7 +96,7 @@ CAMPUS: tuple[Place, ...] = (
         ),
     ),
 )
-"""Nineteen devices on nine links: own ports, a gateway, an RS-485 line and a serial server."""
+"""Nineteen devices of eighteen makes on nine links: own ports, a gateway, an RS-485 line and a serial server."""
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ class Inverter(ReadOnly):
             "hz": self._mains.frequency(t),
             "va": watts * 1.001,
             "var": watts * 0.0447,
-            "pf": 99.9 if awake else 0.0,
+            "pf_percent": 99.9 if awake else 0.0,
             "wh": (self._kwh_0 + self._power.kwh(t)) * 1000,
             "dc_a": dc_watts / dc_volts,
             "dc_v": dc_volts,

@@ -64,7 +64,7 @@ _INVERTER_ROWS = (
     (19, S16, _sf(1), 1.0, "VA_SF"),
     (20, S16, "var", 10.0, "VAr, AC Reactive Power"),
     (21, S16, _sf(1), 1.0, "VAr_SF"),
-    (22, S16, "pf", 0.1, "PF, AC Power Factor, %"),
+    (22, S16, "pf_percent", 0.1, "PF, AC Power Factor, %"),
     (23, S16, _sf(-1), 1.0, "PF_SF"),
     (24, U32, "wh", 10.0, "WH, AC Energy"),
     (26, S16, _sf(1), 1.0, "WH_SF"),

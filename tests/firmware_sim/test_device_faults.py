@@ -74,12 +74,13 @@ def test_times_of_what_is_late_split_dribbled_and_flooding():
     dribble = _emit("dribble:delay_s=0.004")
     assert _bytes(dribble) == GOOD
     assert [at for at, _ in dribble.parts] == pytest.approx([0.004 * index for index in range(len(GOOD))])
-    assert len(_bytes(_emit("flood"))) == 1024
+    assert len(_bytes(_emit("flood"))) == 5120
 
 
 def test_tcp_faults():
     assert _bytes(_emit("wrong_tid", ON_TCP)) == tcp_frame(0x0101, 17, REPLY)
     assert _emit("drop", ON_TCP) == Emission(close=True)
+    assert _bytes(_emit("crc", ON_TCP))[2:4] == bytes.fromhex("005A")
     partway = _emit("drop_partway:size=5", ON_TCP)
     assert partway.close
     assert len(_bytes(partway)) == 5

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from firmware_sim.cli import app
 from firmware_sim.control import reply_to
 from firmware_sim.devices import MODELS
 from firmware_sim.fleet import CAMPUS, Fleet
@@ -97,19 +99,11 @@ async def test_an_order_that_cannot_be_obeyed_says_why(order: object, word: str)
         assert word in answer["error"]
 
 
-def _plantroom(*arguments: str) -> subprocess.Popen[str]:
-    code = "from edge_agent.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "sim", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_the_demo_command_tells_obeys_and_ends_with_its_input(tmp_path: Path):
-    process = _plantroom("demo", "--json", "--dir", str(tmp_path / "sim"))
+    command = [sys.executable, "-m", "edge_agent.cli", "sim", "demo", "--json", "--dir", str(tmp_path / "sim")]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdin is not None
     described = json.loads(process.stdout.readline())
@@ -117,7 +111,7 @@ def test_the_demo_command_tells_obeys_and_ends_with_its_input(tmp_path: Path):
     process.stdin.write('{"op": "stats"}\n')
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["lines"]["rs485-1"]["broken_gaps"] == 0
-    rest, errors = process.communicate(timeout=10)
+    rest, errors = process.communicate(timeout=20)
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
@@ -127,7 +121,8 @@ def test_the_demo_command_tells_obeys_and_ends_with_its_input(tmp_path: Path):
         (["device", "sdm", "--tcp", "0"], 2, "eastron-sdm630"),
         (["device", "eastron-sdm630"], 2, "exactly one"),
         (["device", "eastron-sdm630", "--tcp", "0", "--pty"], 2, "exactly one"),
-        (["device", "eastron-sdm630", "--pty", "--unit", "300"], 2, "1..247"),
+        (["device", "eastron-sdm630", "--pty", "--unit", "1-300"], 2, "1..247"),
+        (["device", "eastron-sdm630", "--pty", "--unit", "1,x"], 2, "range"),
         (["device", "eastron-sdm630", "--tcp", "0", "--fault", "lte"], 2, "unknown fault"),
         (["proxy", "localhost"], 2, "HOST:PORT"),
         (["list", "--json"], 0, "chint-dtsu666"),
@@ -135,15 +130,13 @@ def test_the_demo_command_tells_obeys_and_ends_with_its_input(tmp_path: Path):
     ],
 )
 def test_commands_that_end_at_once(arguments: list[str], code: int, words: str):
-    process = _plantroom(*arguments)
-    out, errors = process.communicate(timeout=20)
-    assert process.returncode == code
-    assert words in out + errors.replace("\n", " ")
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code
+    assert words in " ".join(result.output.split())
 
 
 def test_a_port_that_is_taken_is_said():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = _plantroom("device", "eastron-sdm630", "--tcp", str(taken.getsockname()[1]))
-        _, errors = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "Choose another port" in errors
+        result = CliRunner().invoke(app, ["device", "eastron-sdm630", "--tcp", str(taken.getsockname()[1])])
+    assert result.exit_code == 1
+    assert "Choose another port" in result.output
