@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway import answers, openapi
+from gateway.contract.messages import PointMeta
 from gateway.gaps import gaps_of
 from gateway.inventory import AgentInfo, DeviceInfo
 from gateway.openapi import BadRequest, Route
@@ -140,7 +141,6 @@ async def _latest(services: Services, query: Query) -> list[answers.LatestAnswer
     for latest in found:
         device = services.inventory.device(latest.site, latest.dev)
         meta = device.points.get(latest.pt) if device else None
-        labels = meta.labels if meta else None
         number = latest.value if isinstance(latest.value, int | float) else None
         slot_s = ((meta.align_s or meta.hb_s) if meta else None) or 0
         gone = device is None or _state_of(services, device) in ("down", "disabled", "lost")
@@ -153,13 +153,22 @@ async def _latest(services: Services, query: Query) -> list[answers.LatestAnswer
                 t=latest.t_ms,
                 value=latest.value,
                 unit=meta.unit if meta else None,
-                label=labels.get(str(int(number))) if labels and number is not None else None,
+                label=_label(meta, number),
                 q=latest.q,
                 sc=latest.sc,
                 stale=gone or old,
             )
         )
     return listed
+
+
+def _label(meta: PointMeta | None, number: float | None) -> str | None:
+    """The word for an ordinal, and yes or no for a boolean."""
+    if meta is None or number is None:
+        return None
+    if meta.labels:
+        return meta.labels.get(str(int(number)))
+    return ("yes" if number else "no") if meta.type == "bool" else None
 
 
 def _range(query: Query) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import typer
 from device_profiles.errors import PlantroomError
 from edge_agent.cli.demo_campus import AGENT, SITE, Campus
 
-_HEADLINES = ("power_active", "speed", "zone_temperature", "frequency", "voltage_l1")
+_HEADLINES = ("power_active", "zone_temperature", "speed_actual", "frequency")
 
 
 def command(
@@ -119,10 +120,12 @@ def _table(campus: Campus) -> Any:
     for name in ("device", "class", "link", "state", "points", "value", "age s"):
         table.add_column(name, justify="right" if name in ("points", "age s") else "left", no_wrap=True)
     now = time.time()
-    for device in devices:
+    for device in sorted(
+        devices, key=lambda device: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", device["id"])]
+    ):
         samples = latest.get(device["id"], [])
         head = _headline(samples)
-        shown = f"{head['point']} {head['value']:g} {head['unit'] or ''}" if head else "-"
+        shown = f"{head['point']} {head['label'] or head['value']} {head['unit'] or ''}" if head else "-"
         age = f"{max(0.0, now - max(sample['t'] for sample in samples) / 1000):.0f}" if samples else "-"
         colour = {"ok": "green", "degraded": "yellow", "down": "red"}.get(device["state"], "dim")
         table.add_row(

@@ -4,7 +4,7 @@ import { draw, format } from "./chart.js";
 
 const REFRESH_MS = 3000;
 const RANGES = { "15min": 900e3, "1h": 3600e3, "6h": 21600e3, "24h": 86400e3, "7d": 604800e3 };
-const HEADLINES = ["power_active", "power_ac", "energy_active_import", "energy_active_export", "speed", "frequency", "zone_temperature", "temperature", "zone_co2", "co2", "voltage_l1", "current_l1"];
+const HEADLINES = ["power_active", "zone_temperature", "zone_co2", "speed_actual", "motor_power", "running", "energy_active_import", "energy_active_export", "zone_humidity", "frequency", "voltage_l1", "current_l1", "voltage_l2", "voltage_l3"];
 const $ = (id) => document.getElementById(id);
 const view = new Proxy({}, {
   get: (_, key) => new URLSearchParams(location.hash.slice(1)).get(key),
@@ -45,7 +45,7 @@ function node(name, className, text) {
   return made;
 }
 
-const UNITS = { Cel: "°C", "kW.h": "kWh", "kV.A{reactive}": "kvar", "kV.A": "kVA", "kV.A{reactive}.h": "kvarh", "kV.A.h": "kVAh", "[ppm]": "ppm", "ug/m3": "µg/m³", "m3/h": "m³/h", m3: "m³", "1": "", "/min": "1/min" };
+const UNITS = { Cel: "°C", "kW.h": "kWh", "kV.A{reactive}": "kvar", "kV.A": "kVA", "kV.A.h{reactive}": "kvarh", "kV.A.h": "kVAh", "[ppm]": "ppm", "ug/m3": "µg/m³", "m3/h": "m³/h", m3: "m³", "1": "", "/min": "1/min" };
 const shown = (unit) => (unit ? UNITS[unit] ?? unit : "");
 
 function valueNode(sample) {
@@ -65,7 +65,7 @@ function showDevices() {
   const matches = devices.filter((device) => !text || [device.id, device.name, device.cls, device.space, device.profile].join(" ").toLowerCase().includes(text));
   const cards = [];
   let system = null;
-  for (const device of matches.sort((a, b) => a.system.localeCompare(b.system) || a.id.localeCompare(b.id))) {
+  for (const device of matches.sort((a, b) => a.system.localeCompare(b.system) || a.id.localeCompare(b.id, "en", { numeric: true }))) {
     if (device.system !== system) cards.push(node("h2", "", (system = device.system)));
     const card = node("button", "card");
     card.type = "button";
@@ -166,7 +166,7 @@ async function refresh() {
     devices = listed;
     latest = Map.groupBy ? Map.groupBy(samples, (sample) => sample.device) : samples.reduce((map, sample) => map.set(sample.device, [...(map.get(sample.device) ?? []), sample]), new Map());
   } else devices = [];
-  const agents = (site?.agents ?? []).map((agent) => `${agent.id} ${agent.state}${agent.registered ? "" : ", not registered"}${agent.spool_msgs ? `, ${agent.spool_msgs} waiting` : ""}`);
+  const agents = (site?.agents ?? []).map((agent) => `${agent.id} ${agent.state}${agent.registered ? "" : ", not registered"}`);
   $("link").textContent = [...agents, new Date(Date.now() + skew).toLocaleTimeString("en", { hour12: false })].join(" · ");
   $("problem").hidden = true;
   showDevices();
