@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from device_profiles.yamlfile import read_yaml
+from edge_agent.cli.schema import File, schema_of
 from edge_agent.config import load_config, load_drivers
 from edge_agent.line_load import link_loads
 from gateway.config import load_config as load_gateway_config
@@ -61,6 +62,15 @@ def test_the_examples_belong_together(etc: Path) -> None:
     assert agent.mqtt.root == gateway.mqtt.root
     listeners = re.findall(r"^listener (\d+)$", (DEPLOY / "mosquitto" / "mosquitto.conf").read_text(), re.M)
     assert [str(agent.mqtt.port), str(gateway.mqtt.port)] == listeners
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("agent.yaml", File.agent), ("gateway.yaml", File.gateway), ("compose.gateway.yaml", File.gateway)],
+)
+def test_an_editor_finds_nothing_wrong_with_them(name: str, file: File) -> None:
+    jsonschema = pytest.importorskip("jsonschema_rs", reason="jsonschema-rs comes with schemathesis")
+    jsonschema.validator_for(schema_of(file)).validate(read_yaml(DEPLOY / name).data)
 
 
 def test_the_example_acl_is_what_the_tool_makes_of_the_example_gateway() -> None:
