@@ -13,7 +13,7 @@ its terms; and a term is fresh until its heartbeat and three polls have passed w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -132,6 +132,7 @@ class VirtualMeters:
         self._schedule: Schedule[Group] = Schedule()
         self._aligned: list[Group] = []
         self._computed: dict[Group, int] = {}
+        self._unsaid: set[Group] = set()
         self._bad_from = self._clock.monotonic() + FIRST_WAIT_S
         for meter in self._meters:
             if meter.device.disabled is not None:
@@ -145,6 +146,7 @@ class VirtualMeters:
         if group.is_aligned:
             self._aligned.append(group)
             self._computed[group] = self._clock.wall_ms()
+            self._unsaid.add(group)
         else:
             self._schedule.add(group, group.polled.device.id, group.period_s, self._clock.monotonic())
 
@@ -191,25 +193,37 @@ class VirtualMeters:
                 self._compute(entry.owner, None)
             self._schedule.done(entry, now, utc_ms)
         for group in self._aligned:
-            align_ms = int(group.period_s * 1000)
-            mark_ms = utc_ms // align_ms * align_ms
-            if self._computed[group] > utc_ms:  # UTC was set back
-                self._computed[group] = utc_ms
-            if self._computed[group] < mark_ms and utc_ms - mark_ms >= min(align_ms // 2, MARK_WAIT_MS):
-                self._compute(group, mark_ms)
+            self._look_at_mark(group, utc_ms)
+
+    def _look_at_mark(self, group: Group, utc_ms: int) -> None:
+        """Computes a mark that has been waited for long enough; and once without a mark, as soon as all terms were read."""
+        align_ms = int(group.period_s * 1000)
+        mark_ms = utc_ms // align_ms * align_ms
+        if self._computed[group] > utc_ms:  # UTC was set back
+            self._computed[group] = utc_ms
+        wait_ms = min(align_ms // 2, MARK_WAIT_MS) if any(self._at_marks(group)) else 0
+        if self._computed[group] < mark_ms and utc_ms - mark_ms >= wait_ms:
+            self._compute(group, mark_ms)
+        elif group in self._unsaid and self._is_heard(group):
+            self._compute(group, None)
 
     def _is_heard(self, group: Group) -> bool:
         """Every term has said something."""
         return all(self._terms.get(name).last[1] != NOT_YET for point in group.points for name in _names_of(point))
 
     def _is_complete(self, group: Group, mark_ms: int) -> bool:
-        """Every term of the group that has this mark was read for it."""
-        terms = [self._terms.get(name) for point in group.points for name in _names_of(point)]
-        return all(mark_ms in term.by_mark for term in terms if term.align_s == group.period_s)
+        """Every term of the group that is read at its marks was read for this one."""
+        return all(mark_ms in term.by_mark for term in self._at_marks(group))
+
+    def _at_marks(self, group: Group) -> Iterator[_Term]:
+        """The terms that are read at the group's own marks."""
+        terms = (self._terms.get(name) for point in group.points for name in _names_of(point))
+        return (term for term in terms if term.align_s == group.period_s)
 
     def _compute(self, group: Group, mark_ms: int | None) -> None:
         """One acquisition of a virtual device, from the terms at a mark or as they are."""
         meter, now = group.polled, self._clock.monotonic()
+        self._unsaid.discard(group)
         if mark_ms is not None:
             self._computed[group] = mark_ms
         heard = [self._sum(point, group, mark_ms, now) for point in group.points]
