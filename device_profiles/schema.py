@@ -152,6 +152,8 @@ class Point(Strict):
             raise ValueError(f"length is for type str only, not for {self.type}")
         if self.parts and (self.scale is not None or self.scale_from is not None):
             raise ValueError("parts have scales of their own: leave out scale and scale_from")
+        if self.parts and (self.type not in WHOLE_TYPES or self.bits is not None or self.invalid):
+            raise ValueError("parts are whole numbers that are added up: leave out bits, invalid and other types")
         return self._address_agrees()
 
     def _address_agrees(self) -> Self:
