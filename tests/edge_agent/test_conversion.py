@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_profiles.schema import Point
-from edge_agent.conversion import CLOSED, NO_VALUE, OUTSIDE, ROUND, UNKNOWN_SCALE, Converter, published_unit, scale_factor
+from edge_agent.conversion import (
+    CLOSED,
+    NO_VALUE,
+    OUTSIDE,
+    ROUND,
+    UNKNOWN_SCALE,
+    Converter,
+    published_unit,
+    scale_factor,
+)
 from tests.edge_agent.poll_world import point
 
 BITS = {"u16": (0, 2**16 - 1), "s16": (-(2**15), 2**15 - 1), "u32": (0, 2**32 - 1), "s32": (-(2**31), 2**31 - 1)}
