@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,13 +34,23 @@ def _say(text: str) -> None:
 
 
 @app.command("demo")
-def demo(directory: Directory = None, as_json: AsJson = False, speed: Speed = 1.0, seed: Seed = 1) -> None:
+def demo(
+    directory: Directory = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What is wrong with a device, like floor-2=late:delay_s=1.4; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+    speed: Speed = 1.0,
+    seed: Seed = 1,
+) -> None:
     """Run the demo campus: nineteen devices over TCP, a gateway, an RS-485 line and a serial server."""
     from firmware_sim.fleet import Fleet
 
+    faults = [tuple(text.partition("=")[::2]) for text in fault or []]
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_run_fleet(Fleet(directory=directory, seed=seed, speed=speed), as_json))
+    asyncio.run(_run_fleet(Fleet(directory=directory, seed=seed, speed=speed), as_json, faults, keep=True))
 
 
 @app.command("device")
@@ -84,7 +95,8 @@ def device(
     port = tcp if tcp is not None else rtu_tcp or 0
     place = Place(link.name if link else "line", kinds[0], placed, baud=baud, parity=parity.upper(), port=port)
     fleet = Fleet((place,), directory=link.parent if link else None, seed=seed, speed=speed)
-    asyncio.run(_run_fleet(fleet, as_json, faults=fault or []))
+    faults = [(one.id, text) for one in placed for text in fault or []]
+    asyncio.run(_run_fleet(fleet, as_json, faults))
 
 
 def _units(text: str) -> list[int]:
@@ -111,14 +123,16 @@ def list_models(as_json: AsJson = False) -> None:
 
 @app.command("faults")
 def list_faults(as_json: AsJson = False) -> None:
-    """List what can be wrong with a device (--fault, or an order on standard input)."""
+    """List what can be wrong with a device (--fault), and the orders that a running simulator obeys."""
+    from firmware_sim import control
     from firmware_sim.faults import KINDS, option_names
 
     if as_json:
         _say(json.dumps({"kinds": KINDS, "options": option_names()}))
         return
-    _say("kinds:    " + ", ".join(KINDS))
-    _say("options:  " + ", ".join(option_names()) + "; quantity for absent")
+    _say("Kinds:    " + ", ".join(KINDS))
+    _say("Options:  " + ", ".join(option_names()) + "; quantity for absent\n")
+    _say(control.__doc__ or "")
 
 
 @app.command("bench-server")
@@ -160,18 +174,20 @@ def proxy(
     asyncio.run(_run_proxy(TcpProxy(host or "127.0.0.1", int(number), port=port, treatment=treatment)))
 
 
-async def _run_fleet(fleet: Fleet, as_json: bool, faults: list[str] | None = None) -> None:
+async def _run_fleet(fleet: Fleet, as_json: bool, faults: Sequence[tuple[str, ...]], *, keep: bool = False) -> None:
+    """Runs a fleet until it is told to stop. `faults` are (device, text); `keep` writes the description as campus.json."""
     from firmware_sim.control import reply_to, until_told_to_stop
     from firmware_sim.faults import BadFault, add_fault, parse_fault
 
     try:
-        parsed = [parse_fault(text) for text in faults or []]
         async with fleet:
-            for link in fleet.links:
-                for one in link.devices.values():
-                    for kind, options in parsed:
-                        add_fault(one.faults, kind, options, one.now())
-            if fleet.directory is not None:
+            for device_id, text in faults:
+                try:
+                    _, one = fleet.device(device_id)
+                except KeyError:
+                    raise typer.BadParameter(f"there is no device {device_id!r} in {device_id}={text}") from None
+                add_fault(one.faults, *parse_fault(text), one.now())
+            if keep and fleet.directory is not None:
                 fleet.write_description(fleet.directory / "campus.json")
             _show(fleet.describe(), as_json)
             await until_told_to_stop(lambda line: _say(reply_to(fleet, line)))

@@ -122,9 +122,14 @@ class Fleet:
     links: list[Running] = field(default_factory=list)
 
     async def start(self) -> None:
+        """Raises OSError for a port that is taken or a path that cannot be made."""
         now, offset = world_clock(self.speed), utc_offset_s()
-        for place in self.places:
-            self.links.append(await self._open(place, now, offset))
+        try:
+            for place in self.places:
+                self.links.append(await self._open(place, now, offset))
+        except OSError:  # a port or path is taken: what is already open goes
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         for link in reversed(self.links):

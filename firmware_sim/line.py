@@ -55,8 +55,9 @@ class SerialLine:
         self._stopping = False
 
     def start(self) -> None:
-        self._wake_r, self._wake_w = os.pipe()
+        """Raises OSError where the symlink cannot be made."""
         self.plug()
+        self._wake_r, self._wake_w = os.pipe()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"sim-line-{self.path}", daemon=True)
         self._thread.start()
@@ -92,9 +93,14 @@ class SerialLine:
         self.path = os.ttyname(slave)
         os.close(slave)
         os.set_blocking(self._master, False)
-        if self._link is not None:
-            self._link.unlink(missing_ok=True)
-            self._link.symlink_to(self.path)
+        try:
+            if self._link is not None:
+                self._link.unlink(missing_ok=True)
+                self._link.symlink_to(self.path)
+        except OSError:
+            os.close(self._master)
+            self._master = -1
+            raise
 
     def unplug(self) -> None:
         """Takes the pty away, as when somebody pulls the adapter: the other side reads EIO."""
@@ -109,6 +115,9 @@ class SerialLine:
         os.write(self._wake_w, b"x")
 
     def _run(self) -> None:
+        with contextlib.suppress(PermissionError):
+            # a UART is not late because a neighbour computes; it sleeps nearly all the time and never spins longer than SPIN_S
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
         while not self._stopping:
             moments = [
                 at for at in (self._receiver.due, self._pending[0][0] if self._pending else None) if at is not None
