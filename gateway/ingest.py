@@ -47,7 +47,7 @@ class Limits:
     window_messages: int = 4000
     window_bytes: int = 32 * 1024 * 1024
     """What may wait between the socket and the store; beyond it reading stops."""
-    in_flight: int = 1
+    in_flight: int = 2
     store_down_s: float = 20.0
     retry_s: float = 0.5
     stop_s: float = 8.0
