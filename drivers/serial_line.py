@@ -90,7 +90,7 @@ class Line:
 
     def listen_at_open(self) -> None:
         """Keeps quiet for a moment after opening, so that answers to a former owner are over."""
-        self.stay_quiet(_LISTEN_AT_OPEN_S)
+        self.stay_quiet(min(_LISTEN_AT_OPEN_S, self.link.timeout_s))
 
     def stay_quiet(self, seconds: float) -> None:
         """Nothing is sent for this long from now. Costs no time until something is to be sent."""

@@ -132,12 +132,17 @@ def honest_rtu(slave: Slave) -> RtuScript:
 
 
 @asynccontextmanager
-async def rtu_tcp_server(script: RtuScript) -> AsyncIterator[int]:
-    """Serves RTU frames over TCP on a free port of loopback; a request is 8 bytes, or 7 for device identification."""
+async def rtu_tcp_server(script: RtuScript, closers: list[Callable[[], None]] | None = None) -> AsyncIterator[int]:
+    """Serves RTU frames over TCP on a free port of loopback; a request is 8 bytes, or 7 for device identification.
+
+    `closers` takes a function a connection that ends it.
+    """
     writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.add(writer)
+        if closers is not None:
+            closers.append(writer.close)
         try:
             while True:
                 head = await reader.readexactly(2)

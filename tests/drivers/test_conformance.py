@@ -1,0 +1,345 @@
+"""One suite over every driver: what a session promises, whatever carries it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pymodbus.exceptions
+import pytest
+import serial
+from modbus_slave import Slave, checksum, pty_server, rtu_tcp_server, tcp_reply, tcp_server
+
+from device_profiles.errors import (
+    DeviceError,
+    DeviceMismatch,
+    DeviceTimeout,
+    LinkError,
+    LinkLost,
+    LinkRefused,
+    PlantroomError,
+)
+from device_profiles.reading import PointFault
+from device_profiles.schema import Point
+from drivers.base import Address, Batch, CanLearn, Driver, Limits, LinkConfig, Session
+from drivers.fake import FakeDevice, FakeDriver
+from drivers.registry import DRIVERS, load_driver
+
+TIMEOUT_S = 0.06
+
+
+def points(*regs: int) -> list[Point]:
+    return [Point.model_validate({"id": f"r{reg}", "address": {"table": "holding", "reg": reg}}) for reg in regs]
+
+
+@dataclass
+class World:
+    """A driver, a link to a device of unit 1 that holds n in register n, and ways to trouble it."""
+
+    driver: Driver
+    link: LinkConfig
+    slave: Slave
+    unplug: Callable[[], None]
+    mood: str = "honest"
+    """honest, late (each reply comes with the next request), foreign, garbage."""
+    open_count: Callable[[], int] = lambda: -1
+    held: list[bytes] = field(default_factory=list)
+
+    def plan(self, *regs: int) -> tuple[Batch, ...]:
+        return self.driver.plan(points(*regs), Limits(max_gap=0), None, self.link)
+
+    def moody(self, reply: bytes, foreign: bytes, garbage: bytes) -> list[bytes]:
+        """What goes over the wire instead of a reply."""
+        if self.mood == "late":
+            self.held.append(reply)
+            return [self.held.pop(0)] if len(self.held) > 1 else []
+        return [{"honest": reply, "foreign": foreign, "garbage": garbage}[self.mood]]
+
+
+@asynccontextmanager
+async def tcp_world() -> AsyncIterator[World]:
+    slave = Slave(frozenset({1}))
+
+    def script(tid: int, unit: int, pdu: bytes) -> list[bytes | None]:
+        if world.mood == "unplugged":
+            return [None]
+        answer = slave.answer(unit, pdu)
+        if answer is None:
+            return []
+        wrong = answer[:2] + bytes(len(answer) - 2)
+        return list(
+            world.moody(
+                tcp_reply(tid, unit, answer), tcp_reply(tid, unit + 1, wrong), tcp_reply(tid ^ 0x100, unit, wrong)
+            )
+        )
+
+    async with tcp_server(script) as port:
+        link = LinkConfig("tcp-1", "tcp", host="127.0.0.1", port=port, timeout_s=TIMEOUT_S)
+        world = World(load_driver("modbus"), link, slave, unplug=lambda: setattr(world, "mood", "unplugged"))
+        yield world
+
+
+def _rtu_script(world: Callable[[], World]) -> Callable[[bytes], list[bytes]]:
+    def script(frame: bytes) -> list[bytes]:
+        assert checksum(frame[:-2]) == frame[-2:]
+        answer = world().slave.answer(frame[0], frame[1:-2])
+        if answer is None:
+            return []
+        body = frame[:1] + answer
+        wrong = bytes((frame[0] + 1,)) + answer[:2] + bytes(len(answer) - 2)
+        return world().moody(body + checksum(body), wrong + checksum(wrong), body + checksum(body)[::-1])
+
+    return script
+
+
+@asynccontextmanager
+async def pty_world() -> AsyncIterator[World]:
+    with pty_server(_rtu_script(lambda: world)) as (path, unplug):
+        link = LinkConfig("rs485-1", "serial", path=path, baud=115200, timeout_s=TIMEOUT_S)
+        world = World(load_driver("modbus"), link, Slave(frozenset({1})), unplug=unplug)
+        yield world
+
+
+@asynccontextmanager
+async def rtu_tcp_world() -> AsyncIterator[World]:
+    closers: list[Callable[[], None]] = []
+    async with rtu_tcp_server(_rtu_script(lambda: world), closers) as port:
+        link = LinkConfig("server-1", "rtu+tcp", host="127.0.0.1", port=port, baud=115200, timeout_s=TIMEOUT_S)
+        world = World(
+            load_driver("modbus"), link, Slave(frozenset({1})), unplug=lambda: [close() for close in closers] and None
+        )
+        yield world
+
+
+@asynccontextmanager
+async def fake_world() -> AsyncIterator[World]:
+    slave = Slave(frozenset({1}))
+    refused = PointFault("BadNodeIdUnknown")
+
+    def holds(reg: int) -> Callable[[], Any]:
+        return lambda: refused if (3, reg) in slave.refused else reg
+
+    device = FakeDevice(values={f"r{reg}": holds(reg) for reg in range(300)})
+    driver = FakeDriver({1: device}, batch_size=10)
+    link = LinkConfig("fake-1", "fake", timeout_s=TIMEOUT_S)
+
+    def unplug() -> None:
+        device.error = LinkLost("unplugged", where="fake-1")
+
+    world = World(driver, link, slave, unplug=unplug, open_count=lambda: int(driver.is_open))
+    yield world
+
+
+WORLDS = {"modbus tcp": tcp_world, "modbus serial": pty_world, "modbus rtu+tcp": rtu_tcp_world, "fake": fake_world}
+ON_A_WIRE = {name: world for name, world in WORLDS.items() if name != "fake"}
+EVERY = pytest.mark.parametrize("world_of", WORLDS.values(), ids=WORLDS.keys())
+EVERY_WIRE = pytest.mark.parametrize("world_of", ON_A_WIRE.values(), ids=ON_A_WIRE.keys())
+WorldOf = Callable[[], contextlib.AbstractAsyncContextManager[World]]
+
+
+def test_every_driver_is_in_the_suite() -> None:
+    assert {name.split()[0] for name in WORLDS} == set(DRIVERS)
+
+
+@EVERY
+async def test_values_come_in_batch_order(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        assert isinstance(session, Session)
+        for batch in world.plan(9, 3, 120, 4, 5, 200, 0):
+            values = await session.read(Address(1), batch)
+            assert [f"r{value}" for value in values] == list(batch.points)
+
+
+@EVERY
+async def test_concurrent_reads_get_their_own_answers(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        batches = [batch for reg in range(20) for batch in world.plan(reg, reg + 50)]
+        answers = await asyncio.gather(*(session.read(Address(1), batch) for batch in batches))
+        for batch, values in zip(batches, answers, strict=True):
+            assert [f"r{value}" for value in values] == list(batch.points)
+
+
+@EVERY
+async def test_a_silent_unit_is_a_device_timeout_in_time_and_its_neighbour_goes_on(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        [batch] = world.plan(1, 2)
+        assert list(await session.read(Address(1), batch)) == [1, 2]
+        began = time.monotonic()
+        with pytest.raises(DeviceTimeout) as caught:
+            await session.read(Address(99), batch)
+        assert TIMEOUT_S * 0.9 <= time.monotonic() - began <= 10 * (TIMEOUT_S + 0.05)
+        assert "99" in str(caught.value)
+        assert caught.value.status == "BadTimeout"
+        assert list(await session.read(Address(1), batch)) == [1, 2]
+
+
+@EVERY
+async def test_one_bad_register_loses_no_other(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        world.slave.refused[3, 7] = 2
+        [batch] = world.plan(*range(5, 12))
+        values = dict(zip(batch.points, await session.read(Address(1), batch), strict=True))
+        assert isinstance(values.pop("r7"), PointFault)
+        assert values == {f"r{reg}": reg for reg in range(5, 12) if reg != 7}
+
+
+@EVERY_WIRE
+async def test_what_was_learned_is_told_once_and_repairs_the_plan(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        assert isinstance(session, CanLearn)
+        world.slave.refused[3, 7] = 2
+        [batch] = world.plan(*range(5, 12))
+        await session.read(Address(1), batch)
+        layout = session.learned(Address(1))
+        assert layout == {"refused": {"holding": [[7, 7]]}}
+        assert session.learned(Address(1)) is None
+        world.slave.asked.clear()
+        batches = world.driver.plan(points(*range(5, 12)), Limits(), layout, world.link)
+        for one in batches:
+            if not one.suspect:
+                assert [f"r{value}" for value in await session.read(Address(1), one)] == list(one.points)
+        assert len(world.slave.asked) == 2
+        assert session.learned(Address(1)) is None
+        world.slave.refused.clear()
+        [suspect] = [one for one in batches if one.suspect]
+        assert list(await session.read(Address(1), suspect)) == [7]
+        assert session.learned(Address(1)) == {"refused": {"holding": []}}
+
+
+@EVERY
+async def test_a_cancelled_read_ends_at_once_and_the_session_can_go_on(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        [batch] = world.plan(1, 2)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await session.read(Address(99), batch)
+        assert time.monotonic() - began < TIMEOUT_S
+        assert list(await session.read(Address(1), batch)) == [1, 2]
+
+
+@EVERY
+async def test_cancelling_whoever_holds_the_session_closes_the_link(world_of: WorldOf) -> None:
+    async with world_of() as world:
+        reading = asyncio.Event()
+
+        async def hold() -> None:
+            async with world.driver.open(world.link) as session:
+                [batch] = world.plan(1)
+                reading.set()
+                while True:
+                    await session.read(Address(1), batch)
+                    await asyncio.sleep(0)
+
+        task = asyncio.create_task(hold())
+        await reading.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with world.driver.open(world.link) as session:  # a port that were still open would be in use
+            [batch] = world.plan(1)
+            assert list(await session.read(Address(1), batch)) == [1]
+
+
+@EVERY
+async def test_a_link_that_goes_away_is_a_lost_link(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        [batch] = world.plan(1)
+        await session.read(Address(1), batch)
+        world.unplug()
+
+        async def read_on() -> None:
+            for _ in range(50):
+                await session.read(Address(1), batch)
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(LinkLost) as caught:
+            await read_on()
+        assert caught.value.where
+        with pytest.raises(LinkLost):
+            await session.read(Address(1), batch)
+
+
+@EVERY_WIRE
+@pytest.mark.parametrize("mood", ["late", "foreign", "garbage"])
+async def test_no_late_foreign_or_garbled_reply_becomes_a_value(world_of: WorldOf, mood: str) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        [near], [far] = world.plan(1, 2), world.plan(50, 51)
+        world.mood = mood
+        for batch in (near, far, near, far):
+            with contextlib.suppress(DeviceTimeout, DeviceMismatch):
+                values = await session.read(Address(1), batch)
+                assert [f"r{value}" for value in values] == list(batch.points)
+        world.mood = "honest"
+        for _ in range(3):  # what is still under way, and the clearing of doubts
+            with contextlib.suppress(DeviceError):
+                await session.read(Address(1), near)
+        assert list(await session.read(Address(1), near)) == [1, 2]
+
+
+@EVERY_WIRE
+async def test_broadcast_is_refused_for_reads(world_of: WorldOf) -> None:
+    async with world_of() as world, world.driver.open(world.link) as session:
+        with pytest.raises(PlantroomError, match="broadcast"):
+            await session.read(Address(0), world.plan(1)[0])
+
+
+UNREACHABLE = {
+    "modbus tcp": LinkConfig("tcp-1", "tcp", host="127.0.0.1", port=1),
+    "modbus serial": LinkConfig("rs485-1", "serial", path="/dev/no-such-port"),
+    "modbus rtu+tcp": LinkConfig("server-1", "rtu+tcp", host="127.0.0.1", port=1),
+}
+
+
+@pytest.mark.parametrize("name", UNREACHABLE)
+async def test_a_link_that_cannot_be_opened_says_why_and_what_to_do(name: str) -> None:
+    with pytest.raises(LinkRefused) as caught:
+        async with load_driver("modbus").open(UNREACHABLE[name]):
+            pass
+    assert caught.value.next_step
+    assert UNREACHABLE[name].id in str(caught.value)
+
+
+def subclasses(of: type[BaseException], module: str) -> list[type[BaseException]]:
+    found = [one for child in of.__subclasses__() for one in (child, *subclasses(child, module))]
+    return [one for one in found if one.__module__.startswith(module)]
+
+
+@pytest.mark.parametrize(
+    "kind", subclasses(pymodbus.exceptions.ModbusException, "pymodbus"), ids=lambda kind: kind.__name__
+)
+async def test_every_error_of_pymodbus_becomes_one_of_ours(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tcp_world() as world, world.driver.open(world.link) as session:
+        monkeypatch.setattr("pymodbus.client.AsyncModbusTcpClient.execute", _raising(kind))
+        with pytest.raises(DeviceError if kind is not pymodbus.exceptions.ConnectionException else LinkError):
+            await session.read(Address(1), world.plan(1)[0])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [serial.SerialException, *subclasses(serial.SerialException, "serial"), OSError, PermissionError, ValueError],
+)
+async def test_every_error_of_pyserial_becomes_one_of_ours(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise kind("no luck") if issubclass(kind, ValueError) or "NotOpen" not in kind.__name__ else kind()
+
+    monkeypatch.setattr("serial.Serial", refuse)
+    with pytest.raises(LinkRefused):
+        async with load_driver("modbus").open(LinkConfig("rs485-1", "serial", path="/dev/ttyS0")):
+            pass
+
+
+def _raising(kind: type[Exception]) -> Callable[..., Any]:
+    async def execute(*_: Any, **__: Any) -> None:
+        raise kind("no luck")
+
+    return execute
