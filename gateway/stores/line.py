@@ -20,7 +20,8 @@ MAX_TEXT = 65_000
 """InfluxDB refuses strings from 64 KiB on."""
 _MOST_REMEMBERED = 100_000
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line separators and lone surrogates."""
 _numbers = msgspec.json.Encoder().encode
 
 _prefixes: dict[tuple[str, ...], bytes] = {}
@@ -67,6 +68,8 @@ def _line(head: tuple[str, ...], fields: bytes, time: int) -> bytes:
 def _prefix(head: tuple[str, ...]) -> bytes:
     """Measurement and tags (in the order of their names, which spares the server a sort) with the blank after them."""
     measurement, *tags = head
+    if measurement.startswith(("#", "_")):
+        raise Unencodable(f"measurement {measurement[:60]!r}: # begins a comment, _ is reserved")
     text = _name(measurement, equals=False)
     for key, value in zip(tags[::2], tags[1::2], strict=True):
         text += f",{_name(key)}={_name(value)}"
@@ -109,10 +112,7 @@ def _text(value: str) -> bytes:
     if len(value) > MAX_TEXT:
         raise Unencodable(f"a text of {len(value)} characters")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    try:
-        return f'"{escaped}"'.encode()
-    except UnicodeEncodeError as error:
-        raise Unencodable("a text with a lone surrogate") from error
+    return f'"{escaped}"'.encode()
 
 
 def _fields(fields: Mapping[str, FieldValue]) -> bytes:
@@ -123,7 +123,10 @@ def _fields(fields: Mapping[str, FieldValue]) -> bytes:
         keys: Iterable[bytes] = [_keys[name] for name in fields]
     except KeyError:
         keys = [_key(name) for name in fields]
-    numbers = _numbers(list(fields.values()))
+    try:
+        numbers = _numbers(list(fields.values()))
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise Unencodable(str(error)) from error
     # Only digits, signs, points and exponents: no text, no true or false, and no null, which is what NaN and infinities become.
     if b'"' in numbers or b"u" in numbers or b"l" in numbers:
         return b",".join(key + _value(value) for key, value in zip(keys, fields.values(), strict=True))
