@@ -1,8 +1,8 @@
 """Structured logs of every process: levels by what the operator must do, at most one line a second a key.
 
 INFO a state changed, WARNING it recovered by itself, ERROR data lost or a person is needed, DEBUG a cycle. A bad peer cannot
-flood the journal: lines of one key (logger, event, and the device, link or topic they speak of) that come faster than one a second are
-counted, and the next line that passes says how many were `suppressed`. Secrets never get here: whoever logs passes facts, not objects.
+flood the journal: lines of one key (event, and the device, link or topic they speak of) that come faster than one a second are
+counted, and the next line that passes says how many were `suppressed`. Secrets never get here: who logs passes facts, not objects.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-import structlog
+if "structlog" not in sys.modules and "rich" not in sys.modules:
+    # structlog's developer renderer imports rich where it finds it: 7 MB and a quarter of a second that a service has no use for.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    import structlog
+
+    del sys.modules["rich"]
+else:
+    import structlog
 
 _KEYS = ("device", "link", "topic", "peer", "where")
 _MOST_KEYS = 4096

@@ -32,7 +32,7 @@ _PROFILE = "bench-f32"
 def profile_text(points: int, *, poll: float) -> str:
     """A profile of `points` float32 values in one block, as a site would write it."""
     rows = [
-        f"  - {{id: x_value_{n}, label: V{n}, address: {{table: holding, reg: {2 * n}}}, type: f32, quantity: power, unit: kW}}"
+        f"  - {{id: x_value_{n}, label: V{n}, address: {{table: holding, reg: {2 * n}}}, type: f32, quantity: power, deadband: 0}}"
         for n in range(points)
     ]
     head = {

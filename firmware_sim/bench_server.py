@@ -1,7 +1,7 @@
 """A Modbus TCP server for benches: many connections, ready-made replies, as little CPU as Python needs for a system call.
 
 Holding registers 0..123 of every port are 62 float32, high word first: value k of port p is 1000 p + k + a fraction that changes
-once a second. Raw epoll, no asyncio. One process; it is meant to sit on another core than what is measured.
+with every reply, so that nothing a client keeps back as unchanged is left out of its bill. Raw epoll, no asyncio. One process; it is meant to sit on another core than what is measured.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import signal
 import socket
 import stat
 import struct
-import time
 from collections.abc import Callable
 
 FLOATS = 62
 _REGISTERS = 2 * FLOATS
+_TURNS = 16
 _EXCEPTION_ADDRESS = b"\x02"
 
 
@@ -30,9 +30,9 @@ class BenchServer:
         self._listeners: dict[int, tuple[socket.socket, int]] = {}
         self._connections: dict[int, tuple[socket.socket, int]] = {}
         self._partial: dict[int, bytes] = {}
-        self._replies: dict[tuple[int, bytes], bytes] = {}
-        """(port index, request from the length field on) -> reply from the length field on."""
-        self._second = -1
+        self._replies: dict[tuple[int, int, bytes], bytes] = {}
+        """(port index, turn, request from the length field on) -> reply from the length field on."""
+        self._turns = [0] * ports
         self.requests = 0
         self.ports: list[int] = []
         for index in range(ports):
@@ -53,10 +53,6 @@ class BenchServer:
         poll, connections = self._epoll.poll, self._connections
         while True:
             events = poll()
-            second = int(time.monotonic())
-            if second != self._second:
-                self._second = second
-                self._replies.clear()
             for number, _ in events:
                 if number in connections:
                     self._serve(number)
@@ -120,16 +116,17 @@ class BenchServer:
         connection.close()
 
     def _reply(self, index: int, request: bytes) -> bytes:
-        key = (index, request)
+        turn = self._turns[index] = (self._turns[index] + 1) % _TURNS
+        key = (index, turn, request)
         reply = self._replies.get(key)
         if reply is None:
-            reply = self._replies[key] = _build(index, request, registers(index, self._second))
+            reply = self._replies[key] = _build(index, request, registers(index, turn))
         return reply
 
 
-def registers(index: int, second: int) -> bytes:
-    """The 124 registers of one port at one second."""
-    fraction = second % 1000 / 1000
+def registers(index: int, turn: int) -> bytes:
+    """The 124 registers of one port at one turn."""
+    fraction = turn / _TURNS
     return struct.pack(f">{FLOATS}f", *(1000 * index + k + fraction for k in range(FLOATS)))
 
 
