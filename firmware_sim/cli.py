@@ -18,6 +18,7 @@ from firmware_sim.devices import MODELS
 
 if TYPE_CHECKING:
     from firmware_sim.fleet import Fleet
+    from firmware_sim.tcp_proxy import TcpProxy
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Run simulated devices."
@@ -207,7 +208,7 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
         _say(f"{entry['id']:<16} {entry['model']:<28} unit {entry['unit']:<3} {entry['link']}")
 
 
-async def _run_proxy(bad_network: Any) -> None:
+async def _run_proxy(bad_network: TcpProxy) -> None:
     from firmware_sim.control import treat, until_told_to_stop
 
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from firmware_sim.clock import Now
 from firmware_sim.faults import Faults
 from firmware_sim.pdu import ILLEGAL_ADDRESS, answer
-from firmware_sim.registers import COIL, HOLDING, INPUT, Cell, Holes, Image, Snapshot, Value
+from firmware_sim.registers import COIL, HOLDING, INPUT, Cell, Holes, Image, Snapshot
 from firmware_sim.worlds import World
 
 READS = frozenset({3, 4})
@@ -145,6 +145,3 @@ class Device:
 def both(cells: tuple[Cell, ...]) -> dict[str, tuple[Cell, ...]]:
     """The same map for functions 3 and 4, as many meters have it."""
     return {HOLDING: cells, INPUT: cells}
-
-
-__all__ = ["READS", "Device", "Model", "Value", "both"]

@@ -16,11 +16,12 @@ from types import TracebackType
 
 from firmware_sim.device import Device
 from firmware_sim.faults import Emission
-from firmware_sim.framing import BadStream, Request, crc16, rtu_parts, take_tcp
+from firmware_sim.framing import BadStream, Request, rtu_parts, take_tcp
 from firmware_sim.pdu import GATEWAY_NO_ANSWER, exception
 from firmware_sim.wire import Wire
 
-_MAX_QUEUED = 64
+_MAX_QUEUED = 4096
+"""Pieces of replies that wait for their time on one connection; a client that asks on and on beyond that is dropped."""
 
 
 class Station:
@@ -132,14 +133,10 @@ class _Connection(asyncio.Protocol):
 
 
 def take_rtu(buffer: bytearray) -> Request | None:
-    """Cuts the first request with a right CRC off a byte stream; noise before it is dropped once it cannot be a frame."""
+    """Cuts the first request with a right CRC off a byte stream; noise before it goes with it. None while there is none."""
     for start in range(len(buffer)):
         length = _rtu_length(buffer, start)
-        if length is None:
-            continue
-        if len(buffer) - start < length:
-            if length <= 256:
-                return None
+        if length is None or len(buffer) - start < length:
             continue
         parts = rtu_parts(bytes(buffer[start : start + length]))
         if parts is not None:
@@ -151,7 +148,7 @@ def take_rtu(buffer: bytearray) -> Request | None:
 
 
 def _rtu_length(buffer: bytearray, start: int) -> int | None:
-    """Length of a request frame by its function code; None for a function no request has. 257 = cannot be known yet."""
+    """Length of a request frame by its function code, as far as it can be known yet; None for a function no request has."""
     if len(buffer) - start < 2:
         return 8
     function = buffer[start + 1]
@@ -202,6 +199,3 @@ class TcpServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-
-__all__ = ["Station", "TcpServer", "crc16", "take_rtu"]
