@@ -36,7 +36,9 @@ def test_without_captures_everything_is_unproven(tmp_path: Path) -> None:
 def test_the_best_evidence_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("profile: a\nframes:\n  - {origin: computed}\n  - {origin: documented}\n")
     (tmp_path / "b.yaml").write_text("profile: b\nframes:\n  - {what: x}\n")
+    (tmp_path / "d.yaml").write_text("profile: d\nframes:\n  - {origin: computed}\n")
     assert proof(tmp_path, "a") == "documented"
+    assert proof(tmp_path, "d") == "*unproven* (arithmetic)"
     assert proof(tmp_path, "c") == "*unproven*"
     with pytest.raises(ProfileError, match=r"b.yaml:2 frames: no frame says its origin"):
         proof(tmp_path, "b")
