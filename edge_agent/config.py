@@ -15,17 +15,17 @@ from pydantic import BaseModel
 
 from device_profiles.findings import did_you_mean, shown
 from device_profiles.library import Library
+from device_profiles.problems import M, Problems
 from device_profiles.yamlfile import Document, KeyPath, read_yaml
 from drivers.base import Driver
 from drivers.registry import DRIVERS, load_driver
 from edge_agent.config_devices import MAX_DEVICES, DeviceReader
 from edge_agent.config_links import Link, read_links
-from edge_agent.config_mqtt import read_mqtt
-from edge_agent.config_problems import M, Problems
 from edge_agent.config_schema import AgentEntry, AgentFile, DeviceEntry, MqttEntry, VirtualEntry
 from edge_agent.config_virtual import PROTOCOL, read_virtual
 from edge_agent.line_load import link_loads
 from edge_agent.model import Config, Device, SpoolSettings
+from gateway.mqtt_config import read_mqtt
 
 
 def load_config(path: Path | str, *, profiles: Library | None = None) -> Config:

@@ -16,8 +16,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from device_profiles.problems import Problems
 from device_profiles.yamlfile import KeyPath
-from edge_agent.config_problems import Problems
 
 SOON = timedelta(days=30)
 

@@ -12,13 +12,13 @@ from typing import Any
 from device_profiles.errors import ProfileError
 from device_profiles.findings import shown
 from device_profiles.library import Library
+from device_profiles.problems import Problems
 from device_profiles.resolve import instance_id, options_of, points_of
 from device_profiles.schema import Point, Profile
 from device_profiles.yamlfile import KeyPath
 from drivers.base import Limits
 from edge_agent.config_links import Link
 from edge_agent.config_points import planned
-from edge_agent.config_problems import Problems
 from edge_agent.config_schema import DeviceEntry, InstanceEntry, LimitsEntry
 from edge_agent.model import Device
 from gateway.contract.topics import is_id

@@ -9,9 +9,9 @@ from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.findings import shown
+from device_profiles.problems import Problems
 from device_profiles.yamlfile import KeyPath
 from drivers.base import LinkConfig, parse_link
-from edge_agent.config_problems import Problems
 from edge_agent.config_schema import LinkEntry
 from gateway.contract.topics import is_id
 

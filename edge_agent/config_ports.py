@@ -7,9 +7,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from device_profiles.problems import Problems
 from device_profiles.yamlfile import KeyPath
 from drivers.base import LinkConfig
-from edge_agent.config_problems import Problems
 
 BY_ID = Path("/dev/serial/by-id")
 """Names that stay the same when a USB adapter is plugged elsewhere (udev)."""

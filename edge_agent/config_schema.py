@@ -1,40 +1,32 @@
 """What agent.yaml may say: the pydantic models behind it, which also give the JSON Schema for editors.
 
 Shape only. What needs the rest of the file, the profiles or the machine is checked by `config_links`, `config_devices`,
-`config_virtual` and `config_mqtt`.
+`config_virtual` and `gateway.mqtt_config`.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from device_profiles.schema import IdText, PointId, Strict
-from edge_agent.config_values import (
+import gateway.mqtt_config
+from device_profiles.address import Strict
+from device_profiles.schema import IdText, PointId
+from device_profiles.values import (
     Align,
     Bytes,
     Heartbeat,
-    KeepAlive,
+    Host,
+    PathText,
     Pause,
     Poll,
     Port,
-    Secret,
     Snapshot,
     Text,
     Timeout,
 )
-
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,15})?")
-
-
-def check_host(text: str) -> str:
-    """A host name or an address without port. Raises ValueError."""
-    if not _HOST.fullmatch(text):
-        raise ValueError(f"{text[:60]!a} is no host; give a name or an address, without scheme and port")
-    return text
 
 
 def _day(text: str) -> str:
@@ -44,9 +36,7 @@ def _day(text: str) -> str:
         raise ValueError(f"{text[:40]!r} is no date; write it as 2027-01-31") from error
 
 
-Host = Annotated[str, AfterValidator(check_host)]
 Day = Annotated[str, AfterValidator(_day)]
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class Calendar(Strict):
@@ -87,19 +77,11 @@ class AgentEntry(Strict):
     spool: SpoolEntry = SpoolEntry()
 
 
-class MqttEntry(Strict):
+class MqttEntry(gateway.mqtt_config.MqttEntry):
     """The broker, and who we are there."""
 
-    url: str = Field(max_length=512, examples=["mqtts://broker.example:8883"])
-    root: str = Field(default="plantroom", pattern=r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$")
-    ca: PathText | None = None
-    cert: PathText | None = None
-    key: PathText | None = None
-    username: Text | None = None
-    password: Secret | None = None
     delivery: Literal["ingest", "broker"] = "ingest"
     """`broker` forgets a message at the broker's PUBACK, which is no proof that it is stored."""
-    keepalive: KeepAlive = 30
 
 
 class LinkEntry(Strict):

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from device_profiles.findings import did_you_mean, shown
 from device_profiles.library import HEARTBEAT_S, filled
+from device_profiles.problems import Problems
 from device_profiles.schema import Point, Profile, Source, Virtual
 from device_profiles.vocabulary import vocabulary
 from device_profiles.yamlfile import KeyPath
-from edge_agent.config_problems import Problems
 from edge_agent.config_schema import VirtualEntry, VirtualPoint
 from edge_agent.model import Device
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+import gateway.mqtt_config
 from device_profiles.address import Strict
 from device_profiles.schema import IdText
+from device_profiles.secrets import Secret
 
 _DAYS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*d(ays?)?")
 
@@ -25,35 +27,23 @@ def _days(value: Any) -> Any:
     return value
 
 
-Days = Annotated[Annotated[float, Field(gt=0, le=36500)] | None, BeforeValidator(_days)]
+Days = Annotated[
+    Annotated[float, Field(gt=0, le=36500)] | None,
+    BeforeValidator(_days),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number"}, {"type": "string", "examples": ["400d", "forever"]}],
+            "title": "Days, or forever",
+        }
+    ),
+]
 
 
-class Secret(Strict):
-    """Where a secret is: a file of one line, or a variable of the environment. Never the secret itself."""
-
-    file: str | None = Field(default=None, min_length=1, max_length=4096)
-    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
-
-    @model_validator(mode="after")
-    def _one(self) -> Secret:
-        if (self.file is None) == (self.env is None):
-            raise ValueError("a secret is named by file or by env; give exactly one of the two")
-        return self
-
-
-class MqttEntry(Strict):
+class MqttEntry(gateway.mqtt_config.MqttEntry):
     """The broker. `mqtts://` with `ca`, and `cert` and `key` where it asks for a client certificate."""
 
-    url: str = Field(min_length=1, max_length=300)
-    root: str = Field(default="plantroom", pattern=r"^[^+#$\x00-\x1f/]+(/[^+#\x00-\x1f/]+)*$", max_length=100)
     client_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     """Stable and unique a worker; default `ingest-` and the worker's name."""
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    username: str | None = Field(default=None, min_length=1, max_length=200)
-    password: Secret | None = None
-    keepalive: int = Field(default=30, ge=5, le=3600)
 
 
 class SqliteEntry(Strict):

@@ -65,16 +65,13 @@ def _examine_gateway(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = _load(GATEWAY_EXAMINE)(file)
     if not found["ok"]:
         return found
+    from device_profiles.problems import Problems, finding
     from device_profiles.yamlfile import read_yaml
     from edge_agent.config_certs import check_tls
-    from edge_agent.config_mqtt import check_mode
-    from edge_agent.config_problems import Problems, finding
 
     mqtt = _load(GATEWAY_CONFIG)(file).mqtt
     problems = Problems(read_yaml(file, shown=found["file"]), strict=True)
     check_tls(mqtt, ("mqtt",), problems, identity=GATEWAY_USER)
-    if mqtt.key is not None:
-        check_mode(mqtt.key, ("mqtt", "key"), problems)
     return found | {
         "ok": not problems.count,
         "problems": found["problems"] + [finding(problem) for problem in problems.problems],

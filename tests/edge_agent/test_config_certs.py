@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from device_profiles.problems import Problems
 from device_profiles.yamlfile import parse_yaml
 from edge_agent.config_certs import check_tls
-from edge_agent.config_problems import Problems
 from gateway.mqtt import MqttSettings
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

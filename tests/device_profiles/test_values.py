@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from edge_agent.config_values import Align, Bytes, Poll, Secret, Text
+from device_profiles.secrets import Secret
+from device_profiles.values import Align, Bytes, Poll, Text
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,16 @@
-"""Values that people write in agent.yaml in their own way: durations, sizes, names, references to secrets.
-
-Pure types for pydantic. A secret is only ever a reference here; no model holds its content.
-"""
+"""Values that people write in their own way: durations, sizes, texts, hosts. Pure types for pydantic."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
-
-from device_profiles.schema import Strict
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|min|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMGT]i?)?B?")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,15})?")
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -38,6 +34,13 @@ def size(value: Any) -> Any:
     if match is None:
         raise ValueError(f"{value[:40]!r} is no size; write bytes, or a number with kB, MB, GB, KiB, MiB or GiB")
     return int(float(match[1]) * _BYTES[match[2] or ""])
+
+
+def check_host(text: str) -> str:
+    """A host name or an address without port. Raises ValueError."""
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text[:60]!a} is no host; give a name or an address, without scheme and port")
+    return text
 
 
 def _printable(text: str) -> str:
@@ -70,26 +73,6 @@ Bytes = Annotated[int, BeforeValidator(size), Field(ge=0, le=2**50), _schema("By
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=200), AfterValidator(_printable)]
 """One line for people or for other systems: printable, so that it can go to any terminal."""
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Secret(Strict):
-    """Where a secret is: in a file of its own, or in the environment. Never the secret itself."""
-
-    file: str | None = Field(default=None, min_length=1, max_length=4096)
-    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_reference(cls, data: Any) -> Any:
-        if not isinstance(data, dict):  # the value stays out of the message: it may well be the secret
-            raise ValueError(
-                "the secret itself stands here; put it into a file that only the agent can read and write {file: PATH}, "
-                "or {env: NAME}"
-            )
-        return data
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Secret:
-        if (self.file is None) == (self.env is None):
-            raise ValueError("a secret needs one of file and env; write {file: PATH} or {env: NAME}")
-        return self
+Host = Annotated[str, AfterValidator(check_host)]
+PathText = Annotated[str, Field(min_length=1, max_length=4096)]
+"""A path as written; a relative one begins at the folder of the file that names it."""

@@ -1,4 +1,4 @@
-"""Collects what is wrong with a configuration, so that a person sees all of it at once.
+"""Collects what is wrong with a file that people write, so that they see all of it at once.
 
 A problem stops the start, a warning does not. Both carry file, line, observed value and one next step.
 """
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Problems:
-    """Problems and warnings of one document. `strict` makes a problem of what the agent would start with, exposed secrets."""
+    """Problems and warnings of one document. `strict` makes problems of exposed secrets, with which the programs start."""
 
     def __init__(self, document: Document, *, strict: bool = False) -> None:
         self.document = document
@@ -55,7 +55,7 @@ class Problems:
             self._warnings.append(ConfigError(what, where=self.document.where(path), next_step=next_step))
 
     def expose(self, path: KeyPath, what: str, next_step: str) -> None:
-        """A secret that others can see: the site keeps running, and `plantroom check` says no."""
+        """A secret that others can see: the program runs all the same, and `plantroom check` says no."""
         (self.add if self.strict else self.warn)(path, what, next_step)
 
     def unknown(self, path: KeyPath, kind: str, name: Any, known: Sequence[str]) -> None:
