@@ -27,6 +27,8 @@ NAMESPACES = ("counters", "params", "layouts", "identity")
 """Of the state that is kept over restarts, each by device id."""
 SUSPECT_PERIOD_S = 900.0
 """Points that the device refused are asked for again this seldom."""
+KEEP_EVERY_S = 900.0
+"""Counters are remembered this often: a crash costs nothing but the sharpness of the next decision about a fall."""
 _SERIAL = "serial_number"
 Reachability = Literal["ok", "degraded", "down", "disabled"]
 
@@ -79,6 +81,7 @@ class Polled:
         self._clock = clock
         self._sink = sink
         self._kept_at = clock.monotonic()
+        self._kept: dict[str, Any] = {}
         self.state: Reachability = "disabled" if device.disabled else "ok"
         self.is_known = False
         """It answered, or was declared down, in the life of this process."""
@@ -179,11 +182,13 @@ class Polled:
             self.keep(self._clock.monotonic())
 
     def keep(self, now: float) -> None:
-        """Remembers counters and ratios."""
+        """Remembers counters and ratios, where they changed."""
         self._kept_at = now
-        for namespace, value in self.normalizer.memory().items():
-            if value:
+        memory = self.normalizer.memory()
+        for namespace, value in memory.items():
+            if value and value != self._kept.get(namespace):
                 self._sink.remember(namespace, self.device.id, value)
+        self._kept = memory
 
     def learn(self, layout: Layout | None) -> None:
         """Takes up another layout; the next read plans anew."""
@@ -268,8 +273,6 @@ class Polled:
         )
 
 
-KEEP_EVERY_S = 300.0
-"""Counters are remembered this often: a crash costs nothing but the sharpness of the next decision about a fall."""
 _PARAM = "param_"
 _NO_FORM = Form((), (), {})
 

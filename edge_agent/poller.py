@@ -27,6 +27,8 @@ from edge_agent.supervisor import Backoff, Supervisor
 SILENT_S = 30.0
 """A socket on which nobody has answered for so long is opened anew: it may be half-open."""
 _RECONNECT_FIRST_S, _RECONNECT_LAST_S = 0.5, 30.0
+_REPLUG_LAST_S = 4.0
+"""A port of this machine costs nothing to try; it is used again within five seconds of being plugged in."""
 _IDLE_LOOK_S = 0.1
 _HUNG_S = 30.0
 _NO_LINK = "BadNoCommunication"
@@ -80,7 +82,7 @@ class LinkPoller:
         self._failed = 0
         self._connects = 0
         self._hung_after_s = max(_HUNG_S, 20 * link.timeout_s)
-        self._reconnect = Backoff(_RECONNECT_FIRST_S, _RECONNECT_LAST_S)
+        self._reconnect = Backoff(_RECONNECT_FIRST_S, _REPLUG_LAST_S if link.kind == "serial" else _RECONNECT_LAST_S)
         self._supervisor = Supervisor(link.id, self._serve, clock=clock, hung=self._is_hung, broken=self._broke)
         self.replace(devices)
 
@@ -304,18 +306,16 @@ class LinkPoller:
                 outcome = await reader.read(group, entry)
                 self._answered(polled, outcome)
                 group.missing = outcome.missing
-                is_over = is_over or not outcome.missing
+                is_over = not outcome.missing
         except DeviceError as error:
             self._missed(polled, error)
         finally:
             self._busy_since = None
             now = self._clock.monotonic()
             self._busy_s += now - before
-            if is_over:
+            if is_over or not self._schedule.retry(entry, now):
                 group.missing = ()
                 self._schedule.done(entry, now, self._clock.wall_ms() if entry.align_ms else 0)
-            else:
-                self._schedule.retry(entry, now)
 
     async def _prepare(self, reader: Reader, polled: Polled) -> bool:
         """Gets a device ready to be read. False when it cannot be read as it is described."""
@@ -370,9 +370,20 @@ class LinkPoller:
             self._busy_since = None
             self._busy_s += self._clock.monotonic() - before
         self._probes.remove(polled)
-        if polled.state == "down" and not polled.is_gone:
+        if polled.is_gone:
+            return
+        if polled.state == "down":
             self._park(polled)
             self._enter(polled)
+        else:
+            self._hasten(polled)
+
+    def _hasten(self, polled: Polled) -> None:
+        """What a device just did not say is asked for at once: its heartbeat slot may not be left empty."""
+        now = self._clock.monotonic()
+        for group in polled.groups:
+            if group.entry is not None and not group.is_aligned:
+                group.entry = self._schedule.hasten(group.entry, now)
 
     def _is_silent(self) -> bool:
         """No device of the link answers."""

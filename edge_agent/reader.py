@@ -26,7 +26,7 @@ _log = structlog.get_logger("poller")
 
 class Outcome(NamedTuple):
     """What a read of a group brought: when its last batch ended, how long that took, the status of what failed of it, and the
-    batches that should be asked for again."""
+    batches to ask for again soon: those of a device that was busy, and for a mark those that failed."""
 
     at: float
     t_ms: int
@@ -80,7 +80,8 @@ class Reader:
                     heard = await self.session.read(address, batch)
                 except DeviceError as error:
                     failed.append((form, error))
-                    missing.append((batch, form))
+                    if group.is_aligned:
+                        missing.append((batch, form))
                     if acquisition is None and isinstance(error, DeviceTimeout):
                         raise  # nobody there: the other batches would cost a time limit each
                     continue
@@ -98,8 +99,8 @@ class Reader:
                     await waiting
             if acquisition is None and failed:
                 raise failed[0][1]
-            for form, error in failed:
-                normalizer.fail(form, error.status, t_ms, acquisition)  # type: ignore[arg-type]  # it is there: some batch was heard
+            for form, failure in failed:
+                normalizer.fail(form, failure.status, t_ms, acquisition)  # type: ignore[arg-type]  # it is there: some batch was heard
         finally:
             polled.emit(acquisition)
         self._learn(polled)

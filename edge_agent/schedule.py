@@ -118,15 +118,29 @@ class Schedule(Generic[Owner]):
         if due <= now:
             due += entry.period_s
         self.skipped += max(0, math.floor((due - entry.due) / entry.period_s) - 1)
-        entry.due = due
+        entry.due, entry.retries = due, 0
         heapq.heappush(self._waiting, (due, next(self._order), entry))
 
-    def retry(self, entry: Entry[Owner], now: float) -> None:
-        """A read for a mark failed: it is tried again after 2, 4, 8 ... s, while the mark is not too long ago."""
+    def retry(self, entry: Entry[Owner], now: float) -> bool:
+        """Puts a read back to be tried again after 2, 4, 8 ... s. False, and nothing is done, where that makes no sense.
+
+        For a mark it makes sense while the mark is not too long ago, for a period while the next turn is further away.
+        """
+        pause_s = FIRST_RETRY_S * 2**entry.retries
+        if entry.mark_ms is None and pause_s > entry.period_s / 2:
+            return False
         if entry.is_alive:
-            entry.due = now + FIRST_RETRY_S * 2**entry.retries
+            entry.due = now + pause_s
             entry.retries += 1
             heapq.heappush(self._waiting, (entry.due, next(self._order), entry))
+        return True
+
+    def hasten(self, entry: Entry[Owner], now: float) -> Entry[Owner]:
+        """A periodic read is due now; gives the entry that stands for it from now on."""
+        self.remove(entry)
+        sooner = Entry(entry.owner, period_s=entry.period_s, phase_s=entry.phase_s, due=now)
+        heapq.heappush(self._waiting, (now, next(self._order), sooner))
+        return sooner
 
     @staticmethod
     def is_too_late(entry: Entry[Owner], utc_ms: int) -> bool:

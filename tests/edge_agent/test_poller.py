@@ -11,7 +11,7 @@ import pytest
 from device_profiles.errors import DeviceRefused, LinkLost, LinkRefused
 from device_profiles.reading import Flagged, PointFault
 from device_profiles.schema import Point
-from drivers.base import Address, Session
+from drivers.base import Address, LinkConfig, Session
 from drivers.fake import FakeDevice
 from edge_agent.clock import VirtualClock
 from edge_agent.model import Device
@@ -138,6 +138,30 @@ async def test_one_lost_answer_is_no_outage() -> None:
         assert it.sink.state_of("meter-1").err <= 1  # type: ignore[union-attr]
 
 
+async def test_a_lost_answer_leaves_no_heartbeat_slot_empty() -> None:
+    devices = [device("m", [point("x_power", type="u16", poll=300, heartbeat=300, deadband=5)])]
+    async with world(devices) as it:
+        await it.clock.advance(900)
+        silent = it.kill(1)
+        while it.sink.state_of("m").state == "ok":  # type: ignore[union-attr]
+            await it.clock.advance(1)
+        it.driver.devices[1] = silent
+        await it.clock.advance(900)
+        slots = sorted({reading.t_ms // 300_000 for reading in it.sink.of("m")})
+        assert slots == list(range(slots[0], slots[0] + len(slots)))
+        assert len(slots) >= 6
+
+
+async def test_a_busy_device_is_asked_again_soon() -> None:
+    devices = [device("m", [point("x_power", poll=300, heartbeat=300)])]
+    async with world(devices) as it:
+        busy = {"x_power": PointFault("BadDeviceFailure", later=True)}
+        it.driver.devices[1].steps = deque([busy, busy, {}])
+        await it.clock.advance(20)
+        assert it.reads_of(1) == pytest.approx([1000, 1002, 1006], abs=0.1)
+        assert [reading.good for reading in it.sink.of("m")] == [{"x_power": 1.0}]
+
+
 async def test_a_failed_batch_of_a_live_device_is_bad_and_the_device_degraded() -> None:
     points = [point("x_a"), point("x_b")]
     async with world([device("m", points)], batch_size=1) as it:
@@ -177,8 +201,9 @@ async def test_a_link_that_cannot_be_opened_takes_its_devices_down_and_brings_th
         assert len(it.sink.named("system.device_up")) == 3
 
 
-async def test_reconnecting_slows_down_and_never_stops() -> None:
-    async with world(meters(1)) as it:
+@pytest.mark.parametrize(("link", "slowest_s"), [(SOCKET, 30), (LINE, 4)])
+async def test_reconnecting_slows_down_and_never_stops(link: LinkConfig, slowest_s: float) -> None:
+    async with world(meters(1), link=link) as it:
         it.driver.refuse = LinkRefused("no such port", where="rs485-1")
         it.driver.devices[1].steps.append(LinkLost("unplugged", where="rs485-1"))
         tries = []
@@ -188,7 +213,7 @@ async def test_reconnecting_slows_down_and_never_stops() -> None:
             if it.poller.figures()["attempts"] > before:
                 tries.append(it.clock.monotonic())
         gaps = [second - first for first, second in pairwise(tries)]
-        assert gaps[-1] == pytest.approx(30, abs=1)
+        assert gaps[-1] == pytest.approx(slowest_s, abs=1)
         assert gaps[0] <= 1
 
 

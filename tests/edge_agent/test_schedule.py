@@ -160,10 +160,34 @@ def test_a_failed_mark_is_tried_again_for_the_same_mark_until_half_way_to_the_ne
             continue
         tries.append(now)
         assert entry.mark_ms == UTC + QUARTER_MS
-        schedule.retry(entry, now)
+        assert schedule.retry(entry, now)
     gaps = [round(second - first) for first, second in pairwise(tries)]
     assert gaps == [2, 4, 8, 16, 32, 64, 128]
     assert schedule.skipped == 1
+
+
+def test_a_periodic_read_is_tried_again_only_where_its_next_turn_is_further_away() -> None:
+    schedule: Schedule[str] = Schedule()
+    schedule.add("fast", "a", 3, 0.0)
+    assert not schedule.retry(entry_of(schedule, 0.0), 0.0)
+    schedule.add("slow", "b", 10, 0.0)
+    entry = entry_of(schedule, 0.0)
+    assert schedule.retry(entry, 0.0)
+    assert schedule.pop(1.9, utc_ms(1.9)) is None
+    assert schedule.pop(2.0, utc_ms(2)) is entry
+    assert schedule.retry(entry, 2.0)
+    assert schedule.pop(6.0, utc_ms(6)) is entry
+    assert not schedule.retry(entry, 6.0)
+
+
+def test_a_read_that_is_hastened_comes_now_and_not_twice() -> None:
+    schedule: Schedule[str] = Schedule()
+    first = schedule.add("a", "a", 100, 0.0)
+    schedule.done(entry_of(schedule, 0.0), 0.0, UTC)
+    sooner = schedule.hasten(first, 1.0)
+    assert schedule.pop(1.0, utc_ms(1)) is sooner
+    schedule.done(sooner, 1.0, utc_ms(1))
+    assert len(list(schedule)) == 1
 
 
 @pytest.mark.parametrize("step_s", [-7200.0, -1800.0, 1800.0, 56 * 365 * 86_400.0])

@@ -54,6 +54,22 @@ async def test_a_driver_that_raises_is_restarted_alone() -> None:
         assert not broken.task.done()
 
 
+def cancelling() -> float:
+    raise asyncio.CancelledError
+
+
+async def test_a_driver_that_cancels_itself_does_not_end_its_poller() -> None:
+    async with world(meter("m")) as it:
+        await it.clock.advance(7)
+        it.driver.devices[1].values["x_power"] = cancelling
+        await it.clock.advance(15)
+        assert it.poller.figures()["crashes"] >= 1
+        it.driver.devices[1].values["x_power"] = 1
+        await it.clock.advance(30)
+        assert not it.task.done()
+        assert it.sink.times_of("m")[-1] > it.clock.monotonic() - 2 * PERIOD_S
+
+
 async def test_a_read_that_hangs_is_cancelled_and_its_link_goes_on() -> None:
     clock = VirtualClock()
     async with AsyncExitStack() as stack:
