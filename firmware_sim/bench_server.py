@@ -1,7 +1,8 @@
 """A Modbus TCP server for benches: many connections, ready-made replies, as little CPU as Python needs for a system call.
 
 Holding registers 0..123 of every port are 62 float32, high word first: value k of port p is 1000 p + k + a fraction that changes
-with every reply, so that nothing a client keeps back as unchanged is left out of its bill. Raw epoll, no asyncio. One process; it is meant to sit on another core than what is measured.
+with every reply, so that nothing a client keeps back as unchanged is left out of its bill. Raw epoll, no asyncio. One process;
+it is meant to sit on another core than what is measured.
 """
 
 from __future__ import annotations
