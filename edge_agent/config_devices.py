@@ -181,9 +181,7 @@ class DeviceReader:
             at = (*path, "params", name)
             if name in entry.params:
                 values[name] = entry.params[name]
-                if not param.config:
-                    self.problems.add(at, f"{name} is always read from the device", f"remove {name}")
-                elif values[name] == 0:
+                if values[name] == 0:
                     self.problems.add(at, f"{name} is 0, which makes every value 0", "give the ratio, 1 for none")
             elif param.register_ is None and param.default is None:
                 self.problems.add((*path, "params"), f"param {name} is missing", f"add params: {{{name}: ...}}")
