@@ -354,8 +354,8 @@ def _configure(connection: sqlite3.Connection) -> None:
     for pragma in (
         f"page_size = {PAGE}",
         "auto_vacuum = INCREMENTAL",
+        "synchronous = EXTRA",  # FULL, and the folder is synced when the journal of the very first write goes
         "journal_mode = WAL",
-        "synchronous = FULL",
         "secure_delete = OFF",
         "cache_size = -1024",
         "temp_store = MEMORY",

@@ -68,10 +68,10 @@ def environment() -> dict[str, str]:
     }
 
 
-def run(folder: Path, messages: int, *strace: str) -> Said:
+def run(folder: Path, messages: int, *strace: str, log: Path = Path(os.devnull)) -> Said:
     """Runs a child from its start under strace."""
     done = subprocess.run(
-        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, *strace, *command(folder, messages)],
+        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), *strace, *command(folder, messages)],
         env=environment(),
         capture_output=True,
         text=True,
@@ -114,3 +114,10 @@ def run_attached(folder: Path, messages: int, *strace: str) -> Said:
     said = Said(first + output, child.returncode)
     assert said.was_killed or said.code == 0, errors
     return said
+
+
+def record(folder: Path, messages: int, log: Path, *strace: str) -> str:
+    """Runs a child to its end and returns strace's log of it."""
+    said = run(folder, messages, *strace, log=log)
+    assert said.is_done
+    return log.read_text()
