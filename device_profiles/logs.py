@@ -2,7 +2,7 @@
 
 INFO a state changed, WARNING it recovered by itself, ERROR data lost or a person is needed, DEBUG a cycle. A bad peer cannot
 flood the journal: lines of one key (event, and the device, link or topic they speak of) that come faster than one a second are
-counted, and the next line that passes says how many were `suppressed`. Secrets never get here: who logs passes facts, not objects.
+counted, and the next line that passes says how many were `suppressed`. Secrets never get here: facts are logged, not objects.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from gateway.contract.topics import CONTRACT, Topics
 _log = structlog.get_logger("agent")
 _STOP_S = 8.0
 VIRTUAL = "virtual"
-_DRAIN_S = 25.0
+_DRAIN_S = 18.0
 _METRICS_S = 30.0
 
 
@@ -302,7 +302,7 @@ class Agent:
         return self.figures() | {"site": self._config.site, "epoch": self._spool.epoch, "devices": self._devices()}
 
     async def _on_drain(self, request: Mapping[str, Any]) -> Any:
-        """Stops polling for good and waits until ingest has stored everything, or 25 s; then the figures."""
+        """Stops polling for good and waits until ingest has stored everything, or 18 s; then the figures."""
         await self._links.stop()
         await self._spool.flush()
         with contextlib.suppress(TimeoutError):
