@@ -190,13 +190,14 @@ class Point(Strict):
 
 
 class Param(Strict):
-    """A number that the device's values depend on (CT and PT ratio): read from a register, or given in the configuration, which
-    goes before the register."""
+    """A number that the device's values depend on (CT and PT ratio): read from a register, or given in the configuration."""
 
     register_: Modbus | None = Field(default=None, alias="register")
     type: PointType = "u16"
     scale: Decimal | None = None
     default: float | None = None
+    config: bool = True
+    """The value may be given in the configuration; it then goes before the register."""
     reread: float = Field(default=3600, gt=0)
     """Seconds between reads of the register; a change is published as `device.ratio_changed`."""
 
