@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from edge_agent.flight import RULES, Flight, Limits, Sent
+from edge_agent.history import History, Pages
 from edge_agent.retained import Retained
 from edge_agent.spool import Entry, SpoolFill
 from gateway.contract.messages import Ack, Status
@@ -24,22 +25,18 @@ from gateway.contract.topics import Topics
 from gateway.mqtt import FAILURE, NO_SUBSCRIBERS, Incoming, Message, MqttSession, MqttSettings
 
 SESSION_EXPIRY_S = 24 * 3600
-_BURST_S = 0.1
-_STEP_S = 0.02
+_EPOCHS = 50
 _log = structlog.get_logger("uplink")
 _decode_ack = msgspec.json.Decoder(Ack).decode
 _decode_status = msgspec.json.Decoder(Status).decode
 
 
-class Store(Protocol):
+class Store(Pages, Protocol):
     """The part of the spool that is needed here."""
 
     epoch: str
 
     def forget(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> None: ...
-    async def backlog(
-        self, after_key: int, limit: int, max_bytes: int, *, newest_first: bool = False
-    ) -> list[Entry]: ...
     def fill(self) -> SpoolFill: ...
     def load_state(self, namespace: str) -> dict[str, Any]: ...
     def save_state(self, namespace: str, key: str, value: Any | None) -> None: ...
@@ -67,7 +64,10 @@ class Uplink:
         self._wall_ms = wall_ms
         self._limits = limits
         self._now = monotonic
-        self._sid = int(spool.load_state("uplink").get("sid", 0))
+        memory = spool.load_state("uplink")
+        self._sid = int(memory.get("sid", 0))
+        self._epochs: list[str] = [*memory.get("epochs", []), spool.epoch][-_EPOCHS:]
+        spool.save_state("uplink", "epochs", self._epochs)
         self._session = MqttSession(
             replace(settings, username=settings.username or topics.agent),
             client_id=topics.agent,
@@ -85,10 +85,7 @@ class Uplink:
         self._live: deque[Entry] = deque()
         self._live_bytes = 0
         self._live_keys: set[int] = set()
-        self._rewind: int | None = 0
-        self._is_behind = True
-        self._paid_until = 0.0
-        self._room = asyncio.Event()
+        self._history = History(self, spool, limits, monotonic)
         self._probing = ""
         self._probe_at = 0.0
         self._acked_at = monotonic()
@@ -104,7 +101,7 @@ class Uplink:
     def committed(self, entries: Sequence[Entry]) -> None:
         """The spool has these on the disk; the young ones go out straight from memory."""
         if not self._session.connected:
-            self._is_behind = True
+            self._history.more()
             return
         limits = self._limits
         for entry in entries:
@@ -112,7 +109,7 @@ class Uplink:
                 continue  # the history lane was faster
             size = len(entry.payload)
             if len(self._live) >= limits.live_queue_msgs or self._live_bytes + size > limits.live_queue_bytes:
-                self._leave_on_disk(entry)
+                self._history.go_back(entry.key - 1)
                 continue
             self._live.append(entry)
             self._live_bytes += size
@@ -140,7 +137,7 @@ class Uplink:
             "inflight_msgs": self._flight.msgs,
             "inflight_bytes": self._flight.bytes,
             "ack_p99_ms": round(self._flight.ack_p99_s * 1000, 1),
-            "behind": self._is_behind,
+            "behind": self._history.is_behind,
             "probing": self._probing or None,
             "alarms": dict(self.alarms),
             **self.count,
@@ -154,7 +151,7 @@ class Uplink:
             async with asyncio.TaskGroup() as group:
                 self._running = group.create_task(self._session.run(), name="uplink-session")
                 beside = [
-                    group.create_task(self._drain(), name="uplink-history"),
+                    group.create_task(self._history.run(), name="uplink-history"),
                     group.create_task(self._tick(), name="uplink-tick"),
                 ]
                 await asyncio.wait((self._running,))
@@ -194,7 +191,7 @@ class Uplink:
         self._flight.expire(now, everything=not session_present)
         self._probing = ""
         self._resend(now)
-        self._room.set()
+        self._history.wake()
 
     def _disconnected(self, reason: str) -> None:
         self.alarms["broker"] = reason
@@ -215,24 +212,24 @@ class Uplink:
             entry = live.popleft()
             self._live_bytes -= len(entry.payload)
             self._live_keys.discard(entry.key)
-            self._launch(entry)
+            self.launch(entry)
 
-    def _launch(self, entry: Entry) -> None:
+    def launch(self, entry: Entry) -> None:
         """Publish for the first time."""
         now = self._now()
         if not self._flight.msgs:
             self._acked_at = now  # silence counts from when there is something to acknowledge
-        sent = self._flight.add(entry, now, is_late=self._is_late(entry))
+        sent = self._flight.add(entry, now, is_late=self.is_late(entry))
         self._publish(sent)
 
-    def _is_late(self, entry: Entry) -> bool:
+    def is_late(self, entry: Entry) -> bool:
         return not entry.cls and self._wall_ms() - entry.t_ms > self._limits.live_s * 1000
 
     def _publish(self, sent: Sent) -> None:
         entry = sent.entry
         if entry.cls:
             topic = self._topics.event(entry.device, entry.cls)
-        elif self._is_late(entry):
+        elif self.is_late(entry):
             topic = self._topics.hist(entry.device)
             self.count["late"] += 1
         else:
@@ -299,16 +296,22 @@ class Uplink:
             self._flight.expire(now, everything=False)
             self._resend(now)
         self._send_live()
-        self._room.set()
+        self._history.wake()
 
     def _hear_status(self, message: Incoming) -> None:
-        """Our own `lost`, published while we are here: say that we are."""
+        """Our own `lost`, published while we are here: say that we are. Somebody else's `online`: a second of us.
+
+        Mosquitto 2.0.11 closes the older of two connections without a word, so the status is where a clone shows. What a
+        broker kept from an earlier life of ours names an epoch that is remembered.
+        """
         try:
             status = _decode_status(message.payload)
         except msgspec.DecodeError:
             return
         if status.state == "lost" and self._running is not None:
             self._say_online()
+        elif status.state == "online" and status.epoch not in self._epochs and self._session.connects > 1:
+            self._session.yield_identity()
 
     # Again
 
@@ -334,7 +337,7 @@ class Uplink:
             self._resend(now)
         self._retained.catch_up()
         self._look_for_strays(now)
-        self._room.set()
+        self._history.wake()
 
     def _resend(self, now: float) -> None:
         for sent in self._flight.due(now):
@@ -345,76 +348,31 @@ class Uplink:
         self.count["resent"] += 1
         self._publish(sent)
 
-    # History: what waits on the disk
-
-    def _leave_on_disk(self, entry: Entry) -> None:
-        self._go_back(entry.key - 1)
-
-    def _go_back(self, key: int) -> None:
-        """The disk beyond `key` is to be read again."""
-        self._rewind = key if self._rewind is None else min(self._rewind, key)
-        self._is_behind = True
+    # The lanes
 
     def _drop_live(self) -> None:
         for entry in self._live:
-            self._leave_on_disk(entry)
+            self._history.go_back(entry.key - 1)
         self._live.clear()
         self._live_bytes = 0
         self._live_keys.clear()
 
     def _look_for_strays(self, now: float) -> None:
         """Messages that a rescued file brought in behind the cursor: seen by the spool holding more than is under way."""
-        if self._is_behind or now - self._checked_at < self._limits.probe_s:
+        if self._history.is_behind or now - self._checked_at < self._limits.probe_s:
             return
         self._checked_at = now
         if self._spool.fill().msgs > self._flight.msgs + len(self._live):
-            self._go_back(0)
+            self._history.go_back(0)
 
-    async def _drain(self) -> None:
-        """The history lane: reads the disk from the oldest on, paced, beside the live lane."""
-        limits = self._limits
-        cursor = 0
-        while True:
-            if not (self._is_behind and self._session.connected and not self._probing and self._flight.has_late_credit):
-                self._room.clear()
-                await self._room.wait()
-                continue
-            if self._rewind is not None:
-                cursor, self._rewind = min(cursor, self._rewind), None
-            self._is_behind = False
-            page = await self._spool.backlog(cursor, limits.page_msgs, limits.page_bytes)
-            for entry in page:
-                if entry not in self._flight and entry.key not in self._live_keys and not await self._send_late(entry):
-                    break
-                cursor = entry.key
-            if page:
-                self._is_behind = True
+    def is_open(self) -> bool:
+        return self._session.connected and not self._probing
 
-    async def _send_late(self, entry: Entry) -> bool:
-        """Publish one from the disk when its turn comes; False when the page is to be read anew instead."""
-        late = self._is_late(entry)
-        while not self._has_room(late):
-            self._room.clear()
-            await self._room.wait()
-            if not self._session.connected or self._rewind is not None:
-                return False
-        if not self._session.connected:
-            return False
-        if entry not in self._flight:
-            self._launch(entry)
-        if late:
-            # A token bucket: what this one costs is slept off in steps that a timer can keep.
-            limits, now = self._limits, self._now()
-            cost = max(1 / limits.history_per_s, len(entry.payload) / limits.history_bytes_per_s)
-            self._paid_until = max(self._paid_until, now - _BURST_S) + cost
-            if self._paid_until > now + _STEP_S:
-                await asyncio.sleep(self._paid_until - now)
-        return self._rewind is None
-
-    def _has_room(self, late: bool) -> bool:
-        if self._probing:
-            return False
+    def has_room(self, *, late: bool) -> bool:
         return self._flight.has_late_credit if late else self._flight.has_credit and not self._live
+
+    def is_under_way(self, entry: Entry) -> bool:
+        return entry in self._flight or entry.key in self._live_keys
 
     def _remember_retained(self, rest: str, mark: int | None) -> None:
         self._spool.save_state("retained", rest, mark)

@@ -157,6 +157,11 @@ class MqttSession:
         if self._connection is not None:
             self._connection.wire.resume()
 
+    def yield_identity(self) -> None:
+        """End the connection as if the broker had said 0x8E: the caller knows that a second client has our id."""
+        if self._connection is not None:
+            self._connection.end_as_taken_over()
+
     async def run(self) -> None:
         """Connect and reconnect until cancelled; a cancelled session says DISCONNECT first."""
         failures = 0

@@ -171,6 +171,10 @@ class Connection:
             self._ended.exception()
         self._drop()
 
+    def end_as_taken_over(self) -> None:
+        self._fail(mqtt_errors.duplicate(where=self._session.settings.url, client=self._session.client_id))
+        self.wire.close()
+
     def _fail(self, error: LinkError) -> None:
         """The first reason is the true one."""
         if self._error is None:

@@ -75,6 +75,12 @@ def refused(code: int, *, where: str, client: str, user: str | None) -> BrokerRe
     return BrokerRefused(what, code=code, where=where, next_step=step)
 
 
+def duplicate(*, where: str, client: str) -> BrokerRefused:
+    """The error for a second client of our identity that shows by what it publishes."""
+    text, step = _REFUSALS[TAKEN_OVER]
+    return BrokerRefused(text.format(client=repr(client)), code=TAKEN_OVER, where=where, next_step=step)
+
+
 def unreachable(exc: BaseException, *, where: str, timeout_s: float, cert: Path | None = None) -> LinkError:
     """The error for what connecting raised: DNS, TCP, TLS or the time limit."""
     if isinstance(exc, ssl.SSLError):
