@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -53,7 +54,12 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
         _check_time_zone(agent.tz, problems)
     settings = read_mqtt(mqtt, folder, problems) if mqtt is not None else None
     links = read_links(data.get("links"), problems)
-    library = profiles or Library.default([folder / text for text in (agent.profiles if agent else ())])
+    folders = [folder / text for text in (agent.profiles if agent else ())]
+    for index, profile_folder in enumerate(folders):
+        if not profile_folder.is_dir():
+            step = "make the folder, or remove it here"
+            problems.add(("agent", "profiles", index), f"there is no folder {shown(str(profile_folder))}", step)
+    library = profiles or Library.default(folders)
     places: dict[str, KeyPath] = {}
     devices = _read_devices(data, links, library, places, problems)
     if not problems.count:
@@ -62,6 +68,8 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
     assert agent is not None
     assert mqtt is not None
     assert settings is not None
+    if settings.password is not None and settings.username is None:
+        settings = replace(settings, username=agent.id)
     data_dir = folder / agent.data_dir
     return Config(
         agent=agent.id,

@@ -119,13 +119,14 @@ def _show_links(console: Console, report: Report) -> None:
         ("load", "right"),
     ):
         table.add_column(name, justify=justify, no_wrap=name == "link")  # type: ignore[arg-type]
-    table.add_column("reads")
+    table.add_column("requests")
     for load in report.loads:
-        reads = ", ".join(
-            f"{group.requests} each {group.period_s:g} s{' mark' if group.is_aligned else ''} ({group.seconds:.3g} s)"
+        reads = [
+            f"{group.requests} {'at marks of' if group.is_aligned else 'every'} {group.period_s:g} s in {group.seconds:.2g} s"
             for group in load.groups
-        )
-        reads += f"{', ' if reads else ''}{load.unplanned} to be located" if load.unplanned else ""
+        ]
+        if load.unplanned:
+            reads.append(f"{load.unplanned} device{'s' if load.unplanned > 1 else ''} to be located first")
         colour = "red" if load.is_overloaded else "yellow" if load.is_tight else "default"
         about = "" if load.link.is_line else "~"
         table.add_row(
@@ -134,7 +135,7 @@ def _show_links(console: Console, report: Report) -> None:
             str(load.devices),
             str(load.points),
             f"[{colour}]{about}{percent(load.share)}[/]",
-            reads,
+            "\n".join(reads),
         )
     console.print(table)
 

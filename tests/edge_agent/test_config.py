@@ -302,6 +302,7 @@ def test_two_tcp_links_to_one_host_share_its_units(load: Loader) -> None:
         (HEAD.replace("Asia/Shanghai", "UTC+8"), "time zone 'UTC+8' unknown"),
         (HEAD.replace("Asia/Shanghai", "Asia"), "time zone 'Asia' unknown"),
         (HEAD.replace("Asia/Shanghai", '"a\\0b"'), "control character"),
+        (HEAD.replace("tz: ", "profiles: [none], tz: "), "agent.yaml:1 agent.profiles[0]: there is no folder"),
         (HEAD.replace("gw-01", "gw/01"), "agent.id: 'gw/01' is not valid"),
         (HEAD.replace("tz: ", "metrics_port: 65536, tz: "), "65536 is out of range"),
         (HEAD.replace("mqtt:", "mqt:"), "unknown key 'mqt'. did you mean 'mqtt'?"),
@@ -334,12 +335,12 @@ def test_secrets_are_never_repeated(load: Loader) -> None:
 
 
 def test_secret_files(load: Loader, tmp_path: Path) -> None:
-    head = HEAD.replace('1883"', '1883", username: u, password: {file: pw}')
+    head = HEAD.replace('1883"', '1883", password: {file: pw}')
     file = tmp_path / "pw"
     file.write_text("s3cret\n")
     file.chmod(0o600)
     config = load(METER, head=head)
-    assert (config.mqtt.password, config.warnings) == ("s3cret", ())
+    assert (config.mqtt.username, config.mqtt.password, config.warnings) == ("gw-01", "s3cret", ())
     file.chmod(0o644)
     assert "has mode 0644: others can read or change it" in str(load(METER, head=head).warnings[0])
     file.write_text("")
@@ -383,6 +384,12 @@ def test_a_profile_that_is_wrong_is_told_once(load: Loader, tmp_path: Path) -> N
     )
     assert len([line for line in told if "broken.yaml:" in line]) == 2  # one a wrong point, not one a device
     assert any("broken.yaml:13 points[0].type: 'u17' is unknown" in line for line in told), told
+
+
+def test_the_sites_own_profiles(load: Loader, tmp_path: Path) -> None:
+    head = HEAD.replace("tz: ", "profiles: [profiles], tz: ")
+    load("- {id: p, link: tcp-1, unit: 1, profile: test-branches}", head=head)
+    assert len(load_config(load.path).devices) == 4
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
