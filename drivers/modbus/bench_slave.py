@@ -16,7 +16,6 @@ import tty
 
 from .codec import rtu_frame, rtu_holds
 
-
 _DISTURBED_S = 0.0002
 """Where writing the last character took longer, somebody else had the processor, and when it went out is not known."""
 
@@ -66,7 +65,7 @@ def main(baud: int) -> None:
             before = time.perf_counter()
             os.write(master, reply[at : at + 1])
         after = time.perf_counter()
-        silent_from = after if after - before < _DISTURBED_S else None
+        silent_from = before if after - before < _DISTURBED_S else None
         frame = b""
     print(json.dumps({"shortest_gap_s": shortest, "gaps_broken": broken}), flush=True)
     os.close(slave)
