@@ -34,9 +34,7 @@ def _labelled(label: str, prefix: str, rows: Iterable[tuple[str, Mapping[str, An
 
     families: dict[str, GaugeMetricFamily] = {}
     for row_id, row in rows:
-        for name, value in _numbers(
-            {key: value for key, value in row.items() if key not in ("t", "unit", "devices")}, ()
-        ):
+        for name, value in _numbers({key: value for key, value in row.items() if key not in ("t", "unit")}, ()):
             family = families.setdefault(
                 name, GaugeMetricFamily(f"{prefix}_{name}", name.replace("_", " "), labels=[label])
             )
