@@ -83,8 +83,8 @@ class Polled:
         self._kept_at = clock.monotonic()
         self._kept: dict[str, Any] = {}
         self.state: Reachability = "disabled" if device.disabled else "ok"
-        self.is_known = False
-        """It answered, or was declared down, in the life of this process."""
+        self.is_known = device.disabled is not None
+        """It answered, or was declared down or disabled, in the life of this process."""
         self.since_ms = clock.wall_ms()
         self.status: str | None = None
         self.note: str | None = device.disabled
@@ -255,21 +255,21 @@ class Polled:
     def publish(self, now: float) -> None:
         """Says how it is."""
         self._state_due = now + STATE_EVERY_S
-        if self.is_gone:
-            return
-        self._sink.state(
-            self.device,
-            State(
-                t=self._clock.wall_ms(),
-                state=self.state,
-                since=self.since_ms,
-                ok=self.ok,
-                err=self.err,
-                sc=self.status,
-                last_ok=self.last_ok_ms,
-                rtt_ms=None if self.rtt_s is None else round(self.rtt_s * 1000, 1),
-                note=self.note,
-            ),
+        if not self.is_gone:
+            self._sink.state(self.device, self.as_state())
+
+    def as_state(self) -> State:
+        """How it is now."""
+        return State(
+            t=self._clock.wall_ms(),
+            state=self.state,
+            since=self.since_ms,
+            ok=self.ok,
+            err=self.err,
+            sc=self.status,
+            last_ok=self.last_ok_ms,
+            rtt_ms=None if self.rtt_s is None else round(self.rtt_s * 1000, 1),
+            note=self.note,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from edge_agent.polled import DOWN_AFTER, Group, Polled, Sink
 from edge_agent.reader import Outcome, Reader
 from edge_agent.schedule import Entry, Probes, Schedule
 from edge_agent.supervisor import Backoff, Supervisor
+from gateway.contract.messages import State
 
 SILENT_S = 30.0
 """A socket on which nobody has answered for so long is opened anew: it may be half-open."""
@@ -149,6 +150,10 @@ class LinkPoller:
             "crashes": self._supervisor.crashes,
             "busy": round(self._busy_s / elapsed, 4),
         }
+
+    def states(self) -> Iterator[tuple[Device, State]]:
+        """How each device is at this moment; the sink hears of it only on a change and once a minute."""
+        return ((polled.device, polled.as_state()) for polled in self._devices.values() if polled.is_known)
 
     # The link.
 

@@ -419,3 +419,5 @@ async def test_a_state_is_said_at_most_once_a_minute_while_nothing_changes() -> 
     async with world(meters(1, poll=1)) as it:
         await it.clock.advance(600)
         assert 9 <= len(it.sink.states) <= 12
+        ((_, now),) = it.poller.states()
+        assert now.ok == len(it.sink.of("meter-1"))
