@@ -90,12 +90,14 @@ class Buffer:
                     kept.append(entry)
             self._resident = kept
 
-    def beyond(self, after_key: int, limit: int, *, newest_first: bool = False) -> list[Entry]:
-        """Of what was handed on without a disk: the entries beyond a key, in reading order."""
+    def beyond(self, after_key: int, limit: int, skip: Ranges, *, newest_first: bool = False) -> list[Entry]:
+        """Of what was handed on without a disk: the entries beyond a key, in reading order, without those of `skip`."""
         with self._lock:
             if newest_first:
-                return list(islice((entry for entry in reversed(self._resident) if entry.key < after_key), limit))
-            return list(islice((entry for entry in self._resident if entry.key > after_key), limit))
+                found = (entry for entry in reversed(self._resident) if entry.key < after_key)
+            else:
+                found = (entry for entry in self._resident if entry.key > after_key)
+            return list(islice((entry for entry in found if entry.key not in skip), limit))
 
     def fill(self) -> tuple[int, int, int | None]:
         """(messages, bytes, time of the oldest)."""

@@ -90,8 +90,11 @@ class Database:
         self._now: EpochRow | None = None
 
     @classmethod
-    def open(cls, path: Path, seal: Seal, *, site: str, agent: str) -> Database:
-        """Opens or makes the file. Raises `Unusable` for a file that is not a spool of this agent, `sqlite3.Error` else."""
+    def open(cls, path: Path, seal: Seal, *, site: str, agent: str, log_bytes: int) -> Database:
+        """Opens or makes the file. Raises `Unusable` for a file that is not a spool of this agent, `sqlite3.Error` else.
+
+        `log_bytes`: what the write-ahead log may take; it is checkpointed at half of that, at most every 4 MB.
+        """
         path.touch(mode=0o640)  # SQLite gives its log the same mode
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rwc",
@@ -104,7 +107,7 @@ class Database:
         connection.text_factory = _text
         try:
             _check(connection)
-            _configure(connection)
+            _configure(connection, log_bytes)
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables:
                 _create(connection, site, agent)
@@ -350,7 +353,7 @@ def _check(connection: sqlite3.Connection) -> None:
         raise Unusable(f"format-{version}", f"format {version} is not one that this version reads")
 
 
-def _configure(connection: sqlite3.Connection) -> None:
+def _configure(connection: sqlite3.Connection, log_bytes: int) -> None:
     for pragma in (
         f"page_size = {PAGE}",
         "auto_vacuum = INCREMENTAL",
@@ -359,8 +362,8 @@ def _configure(connection: sqlite3.Connection) -> None:
         "secure_delete = OFF",
         "cache_size = -1024",
         "temp_store = MEMORY",
-        "wal_autocheckpoint = 1000",
-        "journal_size_limit = 8388608",
+        f"wal_autocheckpoint = {max(16, min(1000, log_bytes // 2 // PAGE))}",
+        f"journal_size_limit = {log_bytes}",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 

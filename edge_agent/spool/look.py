@@ -34,7 +34,8 @@ class Look:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        self.site, self.agent = self._one("SELECT site, agent FROM identity") or ("", "")
+        owner: tuple[str, str] = self._one("SELECT site, agent FROM identity") or ("", "")
+        self.site, self.agent = owner
         self._seal = Seal(self.site, self.agent)
 
     def _one(self, statement: str) -> Any:

@@ -46,7 +46,7 @@ def _primary(error: sqlite3.Error) -> int:
 class Shelf:
     """The place of the spool file, and what lies beside it."""
 
-    def __init__(self, path: Path, seal: Seal, numbers: Numbers, *, site: str, agent: str) -> None:
+    def __init__(self, path: Path, seal: Seal, numbers: Numbers, *, site: str, agent: str, log_bytes: int) -> None:
         self.path = path
         self.numbers = numbers
         self.aside: list[dict[str, str]] = []
@@ -58,6 +58,7 @@ class Shelf:
         self._seal = seal
         self._site = site
         self._agent = agent
+        self._log_bytes = log_bytes
         self._is_first = True
 
     def open(self) -> Database:
@@ -78,7 +79,7 @@ class Shelf:
 
     def _open(self, log: Log) -> Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        database = Database.open(self.path, self._seal, site=self._site, agent=self._agent)
+        database = Database.open(self.path, self._seal, site=self._site, agent=self._agent, log_bytes=self._log_bytes)
         try:
             self._read_on(database, log)
             for remains in self.remains:

@@ -10,8 +10,13 @@ import os
 
 from edge_agent.model import SpoolSettings
 
-WAL_ROOM = 12 * 1024**2
-"""What the write-ahead log may take beside the database: 1000 pages before a checkpoint, and one large transaction."""
+WAL_ROOM = 8 * 1024**2
+"""What the write-ahead log takes at most: 1000 pages before a checkpoint, and one large transaction."""
+
+
+def log_bytes(settings: SpoolSettings) -> int:
+    """What the write-ahead log may take of `max_bytes`."""
+    return min(WAL_ROOM, settings.max_bytes // 4)
 
 
 class Space:
@@ -39,8 +44,7 @@ class Space:
             return self._ceiling
         self._ceiling = None
         room = max(file_bytes + max(0, free - settings.floor_free_bytes), settings.ballast_bytes)
-        wal = min(WAL_ROOM, settings.max_bytes // 4)
-        return max(0, min(settings.max_bytes - wal, room))
+        return max(0, min(settings.max_bytes - log_bytes(settings), room))
 
     def found_full(self, file_bytes: int) -> None:
         """A write found no room: the ballast goes, and the spool lives in the file as it is."""

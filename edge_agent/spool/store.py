@@ -21,7 +21,7 @@ from edge_agent.spool.entry import Entry, Kind, Seal, SpoolFill
 from edge_agent.spool.numbers import UNREAD_BASE, Numbers
 from edge_agent.spool.ranges import Ranges
 from edge_agent.spool.recovery import Shelf
-from edge_agent.spool.space import Space
+from edge_agent.spool.space import Space, log_bytes
 from edge_agent.spool.writer import BATCH, Writer
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -77,7 +77,7 @@ class Spool:
         loop = loop or asyncio.get_running_loop()
         seal = Seal(site, agent)
         numbers = Numbers()
-        shelf = Shelf(settings.path, seal, numbers, site=site, agent=agent)
+        shelf = Shelf(settings.path, seal, numbers, site=site, agent=agent, log_bytes=log_bytes(settings))
 
         def tell(kind: str, fields: Mapping[str, Any]) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody is left to be told

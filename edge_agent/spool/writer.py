@@ -199,9 +199,8 @@ class Writer:
             after_key = 2**63 - 1
         with self._condition:
             skip = Ranges(self._forget)
-        memory = self._buffer.beyond(after_key, limit, newest_first=newest_first)
+        memory = self._buffer.beyond(after_key, limit, skip, newest_first=newest_first)
         disk = self._disk.read(after_key, limit, max_bytes, newest_first, skip)
-        memory = [entry for entry in memory if entry.key not in skip]
         return _within((memory + disk if newest_first else disk + memory)[:limit], max_bytes)
 
 
