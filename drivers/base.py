@@ -189,7 +189,10 @@ def parse_link(text: str, *, link_id: str = "link") -> LinkConfig:
     kind, separator, _ = text.partition(":")
     if not separator or kind not in LINK_KINDS:
         raise ConfigError(f"unknown kind of link {kind!r}", where=where, next_step=shapes)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise ConfigError(f"this is no address ({error})", where=where, next_step=shapes) from error
     link = LinkConfig(id=link_id, kind=kind)
     if kind == "serial":
         path = parts.netloc + parts.path

@@ -24,7 +24,7 @@ Known = dict[str, dict[str, Point]]
 def read_virtual(
     entries: Sequence[tuple[KeyPath, VirtualEntry]], polled: Iterable[Device], problems: Problems, *, complete: bool
 ) -> list[Device]:
-    """The virtual devices. `complete` False keeps quiet about unknown devices: some of them were refused before."""
+    """The virtual devices. `complete` False, because some devices were refused, keeps quiet about unknown ones and gives none."""
     if not entries:
         return []
     before = problems.count
@@ -39,7 +39,7 @@ def read_virtual(
         for point_id, point in entry.points.items():
             _check_terms(entry.id, point_id, point, (*path, "points", point_id), known, problems, complete=complete)
     order = _in_order(entries, problems)
-    if problems.count > before:
+    if problems.count > before or not complete:
         return []
     by_id = {entry.id: (path, entry) for path, entry in entries}
     for device_id, point_id in order:
