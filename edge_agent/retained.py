@@ -31,6 +31,7 @@ class Retained:
         self._known: dict[str, int] = {rest: mark for rest, mark in memory.items() if isinstance(mark, int)}
         self._sending: dict[str, bytes] = {}
         self._refused: set[str] = set()
+        self._unsent: set[str] = set()
         self._is_connected = False
 
     def set(self, rest: str, payload: bytes) -> None:
@@ -48,6 +49,7 @@ class Retained:
         self._is_connected = True
         self._refused.clear()
         self._drop_devices_that_are_gone()
+        self._unsent = set(self._wanted)
         self.catch_up()
 
     def disconnected(self) -> None:
@@ -56,9 +58,10 @@ class Retained:
         self._sending.clear()
 
     def catch_up(self) -> None:
-        """Publish everything that differs, in the contract's order."""
-        if self._is_connected:
-            for rest in sorted(self._wanted, key=_rank):
+        """Publish what could not be published before, in the contract's order."""
+        if self._is_connected and self._unsent:
+            unsent, self._unsent = self._unsent, set()
+            for rest in sorted(unsent, key=_rank):
                 self._send(rest)
 
     def _drop_devices_that_are_gone(self) -> None:
@@ -68,7 +71,9 @@ class Retained:
                 self._wanted[rest] = b""
 
     def _send(self, rest: str) -> None:
-        payload = self._wanted[rest]
+        payload = self._wanted.get(rest)
+        if payload is None:
+            return
         if rest in self._sending or rest in self._refused or self._known.get(rest) == _mark(payload):
             return
         if not payload and rest not in self._known:
@@ -82,6 +87,8 @@ class Retained:
 
         if self._publish(rest, payload, answered):
             self._sending[rest] = payload
+        else:
+            self._unsent.add(rest)
 
     def _settle(self, rest: str, payload: bytes, reason: int) -> None:
         if reason >= _FAILURE:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from device_profiles.errors import LinkError, LinkRefused
 from gateway import mqtt_errors
-from gateway.mqtt_connection import CONNECTION_LOST, Connection, Filter, Incoming, Message
+from gateway.mqtt_connection import CONNECTION_LOST, Connection, Filter, Incoming, Message, load_paho
 from gateway.mqtt_errors import FAILURE, NO_SUBSCRIBERS, TAKEN_OVER
 
 __all__ = ["CONNECTION_LOST", "FAILURE", "NO_SUBSCRIBERS", "Incoming", "Message", "MqttSession", "MqttSettings"]
@@ -165,6 +165,7 @@ class MqttSession:
     async def run(self) -> None:
         """Connect and reconnect until cancelled; a cancelled session says DISCONNECT first."""
         failures = 0
+        await asyncio.to_thread(load_paho)
         while True:
             began = time.monotonic()
             taken_over = False

@@ -11,10 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
-
-import paho.mqtt.client as paho
-from paho.mqtt.packettypes import PacketTypes
 
 from device_profiles.errors import LinkError, LinkLost, LinkTimeout
 from gateway import mqtt_errors
@@ -69,12 +67,17 @@ class Incoming:
 
 Publication = tuple[str, bytes, bool, int | None, Callable[[int], None] | None]
 
-_paho: Any = paho
-"""As Any, because the stubs on PyPI describe version 1."""
-
 _FIRST_MID = 1024
 """Packet ids below are paho's, for SUBSCRIBE."""
 _LAST_MID = 0xFFFF
+
+
+@cache
+def load_paho() -> Any:
+    """paho's client module, loaded with the first connection only. Any, because its stubs on PyPI describe version 1."""
+    import paho.mqtt.client
+
+    return paho.mqtt.client
 
 
 class Connection:
@@ -97,10 +100,11 @@ class Connection:
     def _make_client(self, will: Message | None) -> Any:
         session = self._session
         settings = session.settings
-        client = _paho.Client(
-            _paho.CallbackAPIVersion.VERSION2,
+        paho = load_paho()
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2,
             client_id=session.client_id,
-            protocol=_paho.MQTTv5,
+            protocol=paho.MQTTv5,
             reconnect_on_failure=False,
         )
         # The one place where paho lets in a connection that is made already, without blocking.
@@ -108,7 +112,7 @@ class Connection:
         if settings.username is not None:
             client.username_pw_set(settings.username, settings.password)
         if will is not None:
-            properties = _paho.Properties(PacketTypes.WILLMESSAGE)
+            properties = paho.Properties(paho.PacketTypes.WILLMESSAGE)
             properties.WillDelayInterval = session.will_delay_s
             client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
         client.on_connect = self._on_connect
@@ -123,7 +127,8 @@ class Connection:
         """Say CONNECT over the open wire and wait for the answer. Returns Session Present."""
         session = self._session
         settings = session.settings
-        properties = _paho.Properties(PacketTypes.CONNECT)
+        paho = load_paho()
+        properties = paho.Properties(paho.PacketTypes.CONNECT)
         properties.SessionExpiryInterval = session.session_expiry_s
         properties.ReceiveMaximum = session.receive_maximum
         self._client.connect_async(
@@ -281,7 +286,7 @@ class Connection:
     # Session state
 
     def subscribe(self, filters: Sequence[Filter]) -> None:
-        options = _paho.SubscribeOptions
+        options = load_paho().SubscribeOptions
         self._client.subscribe(
             [(each.name, options(qos=each.qos, retainAsPublished=each.retain_as_published)) for each in filters]
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 from device_profiles.errors import LinkError, LinkLost, LinkRefused, LinkTimeout
@@ -111,7 +112,16 @@ def ended(
         return LinkLost(
             f"the connection was closed{how}", where=where, next_step="look at the network and the broker's log"
         )
-    step = "check that the port is an MQTT 5 listener" + ("" if is_tls else " without TLS, or set mqtt.tls: true")
+    if not is_tls:
+        step = "check that the port is an MQTT 5 listener without TLS, or set mqtt.tls: true"
+    elif cert is None:
+        step = "the broker may want a client certificate: set mqtt.cert and mqtt.key"
+    else:
+        # The alert that names the reason can be lost with the connection, but an expired certificate shows here as well.
+        end = _valid_until(cert)
+        if end is not None and end < datetime.now(UTC):
+            return _refused_ours(cert, f"closed{how}", where)
+        step = f"check that the broker accepts our certificate {cert}"
     return LinkRefused(f"closed before the broker answered CONNECT{how}", where=where, next_step=step)
 
 
@@ -133,20 +143,22 @@ def _tls(exc: ssl.SSLError, *, where: str, cert: Path | None) -> LinkRefused:
             step = "set mqtt.ca to the authority that signed the broker's certificate"
         return LinkRefused(f"the broker's certificate is not accepted: {found}", where=where, next_step=step)
     if "alert" in reason and "cert" in reason:
-        ours = f" {cert}{_expiry(cert)}" if cert is not None else ": none is configured"
-        return LinkRefused(
-            f"the broker refuses our certificate{ours} ({reason})",
-            where=where,
-            next_step="renew mqtt.cert and mqtt.key",
-        )
+        return _refused_ours(cert, reason, where)
     return LinkRefused(f"TLS failed: {reason}", where=where, next_step="check that the port speaks TLS 1.2 or later")
 
 
-def _expiry(cert: Path) -> str:
+def _refused_ours(cert: Path | None, reason: str, where: str) -> LinkRefused:
+    end = None if cert is None else _valid_until(cert)
+    ours = ": none is configured" if cert is None else f" {cert}" + (f", valid until {end:%Y-%m-%d}" if end else "")
+    return LinkRefused(
+        f"the broker refuses our certificate{ours} ({reason})", where=where, next_step="renew mqtt.cert and mqtt.key"
+    )
+
+
+def _valid_until(cert: Path) -> datetime | None:
     from cryptography import x509
 
     try:
-        end = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc
+        return x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc
     except (OSError, ValueError):
-        return ""
-    return f", valid until {end:%Y-%m-%d}"
+        return None

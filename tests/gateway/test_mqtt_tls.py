@@ -146,7 +146,8 @@ async def test_our_certificate_has_expired_and_is_renewed(setup: Setup) -> None:
 async def test_without_a_certificate_of_ours(setup: Setup) -> None:
     mqtt = settings(setup.broker.port, tls=True, ca=setup.authority.file)
     reason = await first_reason(mqtt)
-    assert "refuses our certificate: none is configured" in reason
+    # Which one is seen is a race between the alert and the reset that follows it.
+    assert "refuses our certificate: none is configured" in reason or "may want a client certificate" in reason
 
 
 async def test_missing_file_and_wrong_file(setup: Setup, tmp_path: Path) -> None:
