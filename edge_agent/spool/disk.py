@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import msgspec
+
 from edge_agent.spool.database import DAMAGED, Database, EpochRow, Unusable
 from edge_agent.spool.entry import Entry, Row, Seal, SpoolFill
 from edge_agent.spool.numbers import Numbers
@@ -31,13 +33,17 @@ SHED_BYTES = 256 * 1024
 ROW_BYTES = 64
 """What a row takes besides its payload."""
 
-Tell = Callable[[str, Mapping[str, Any]], None]
+LOST = "spool.lost"
+"""Namespace of reports of loss that are not in the spool as an event yet: a crash must not make a loss silent."""
+
+Tell = Callable[[str, Mapping[str, Any], str | None], None]
+"""(kind, fields, receipt): with a receipt, `(LOST, receipt)` is removed from the state after the telling."""
 State = Mapping[tuple[str, str], bytes | None]
 Done = TypeVar("Done")
 
 
 class Disk:
-    """`tell(kind, fields)` takes what `Spool` passes to `on_trouble`."""
+    """`tell` takes what `Spool` passes to `on_trouble`."""
 
     def __init__(self, shelf: Shelf, space: Space, numbers: Numbers, seal: Seal, tell: Tell) -> None:
         self._shelf = shelf
@@ -80,8 +86,12 @@ class Disk:
             self._shelf.remains.pop().close()
 
     def load_state(self) -> list[tuple[str, str, bytes]]:
-        """Everything that was saved; empty without a disk."""
-        return self._attempt(Database.load_state) or []
+        """Everything that was saved; empty without a disk. Losses that nobody was told of are told now."""
+        found = self._attempt(Database.load_state) or []
+        for namespace, receipt, value in found:
+            if namespace == LOST:
+                self._tell("data_lost", msgspec.msgpack.decode(value), receipt)
+        return [row for row in found if row[0] != LOST]
 
     # -- writing
 
@@ -104,7 +114,7 @@ class Disk:
             self._numbers.held.remove(low, high)
         if self._has_failed:
             self._has_failed = False
-            self._tell("storage_recovered", {"path": str(self._shelf.path)})
+            self._tell("storage_recovered", {"path": str(self._shelf.path)}, None)
         return True
 
     def _make_room(self, database: Database, entries: Sequence[Entry]) -> None:
@@ -125,17 +135,23 @@ class Disk:
             return False
         keys = Ranges((key, key) for key in victims.keys)
         try:
-            database.write((), keys, {}, self._numbers.committed)
+            self._lose(database, keys, victims.times, victims.reason, delete=True)
         except sqlite3.Error:
             self._thinner.rewind()
             raise
-        self._lose(keys, victims.times, victims.reason)
         return True
 
-    def _lose(self, keys: Ranges, times: Sequence[int], reason: str) -> None:
+    def _lose(
+        self, database: Database, keys: Ranges, times: Sequence[int], reason: str, *, delete: bool = False
+    ) -> None:
+        """Keeps the report of a loss in the transaction that makes it, then tells it."""
+        reports = {f"{r['epoch']}-{r['ranges'][0][0]}": r for r in self._numbers.lost(keys, times, reason)}
+        state: State = {(LOST, receipt): msgspec.msgpack.encode(report) for receipt, report in reports.items()}
+        database.write((), keys if delete else (), state, self._numbers.committed)
         for low, high in keys:
             self._numbers.held.remove(low, high)
-        self.report_lost(keys, times, reason)
+        for receipt, report in reports.items():
+            self._tell("data_lost", report, receipt)
 
     # -- reading
 
@@ -182,7 +198,7 @@ class Disk:
                     raise Unusable(DAMAGED, f"message {row[0]} says that it is {row[1]!r} {row[2]!r}")
             keys = Ranges((row[0], row[0]) for row in broken)
             database.put_away(keys)
-            self._lose(keys, [row[6] for row in broken if isinstance(row[6], int)], "checksum")
+            self._lose(database, keys, [row[6] for row in broken if isinstance(row[6], int)], "checksum")
         return found
 
     def note(self) -> None:
@@ -222,24 +238,24 @@ class Disk:
             self._batch = None
 
     def _finish(self, rescue: Rescue) -> None:
-        self._rescue = None
-        self._lose(rescue.missing(), rescue.times or (), "damaged")
-        self._shelf.finish(rescue.remains)
-        self._tell("salvaged", {"path": str(rescue.remains.path), "msgs": rescue.count})
-        self.note()
+        def lose(database: Database) -> bool:
+            self._lose(database, rescue.missing(), rescue.times or (), "damaged")
+            return True
 
-    def report_lost(self, keys: Ranges, times: Sequence[int], reason: str) -> None:
-        """Says by epoch and seq what is gone. Any thread."""
-        for report in self._numbers.lost(keys, times, reason):
-            self._tell("data_lost", report)
+        if self._attempt(lose):
+            self._rescue = None
+            self._shelf.finish(rescue.remains)
+            self._tell("salvaged", {"path": str(rescue.remains.path), "msgs": rescue.count}, None)
+            self.note()
 
     def _tell_found(self) -> None:
         """What opening found out."""
         while self._shelf.aside:
-            self._tell("set_aside", self._shelf.aside.pop(0))
+            self._tell("set_aside", self._shelf.aside.pop(0), None)
         while self._shelf.lost:
             keys, reason = self._shelf.lost.pop(0)
-            self.report_lost(keys, (), reason)
+            for report in self._numbers.lost(keys, (), reason):
+                self._tell("data_lost", report, None)
 
     # -- failure
 
@@ -281,7 +297,7 @@ class Disk:
         self._retry_at = time.monotonic() + RETRY_S
         if not self._has_failed:
             self._has_failed = True
-            self._tell("storage_failed", {"path": str(self._shelf.path), "error": str(error)})
+            self._tell("storage_failed", {"path": str(self._shelf.path), "error": str(error)}, None)
 
     def _drop(self) -> None:
         database, self._database = self._database, None

@@ -16,7 +16,7 @@ import msgspec
 
 from edge_agent.model import SpoolSettings
 from edge_agent.spool.buffer import Buffer
-from edge_agent.spool.disk import Disk
+from edge_agent.spool.disk import LOST, Disk
 from edge_agent.spool.entry import Entry, Kind, Seal, SpoolFill
 from edge_agent.spool.numbers import UNREAD_BASE, Numbers
 from edge_agent.spool.ranges import Ranges
@@ -41,20 +41,20 @@ class Spool:
     def __init__(
         self,
         numbers: Numbers,
-        disk: Disk,
         writer: Writer,
         buffer: Buffer,
         loop: AbstractEventLoop,
         state: dict[str, dict[str, bytes]],
+        on_trouble: Callable[[str, Mapping[str, Any]], None],
     ) -> None:
         self.epoch = numbers.epoch
         self.previous = numbers.previous
         self._numbers = numbers
-        self._disk = disk
         self._writer = writer
         self._buffer = buffer
         self._loop = loop
         self._state = state
+        self._on_trouble = on_trouble
         self._base = numbers.base
         self._seq = 0
 
@@ -79,9 +79,14 @@ class Spool:
         numbers = Numbers()
         shelf = Shelf(settings.path, seal, numbers, site=site, agent=agent, log_bytes=log_bytes(settings))
 
-        def tell(kind: str, fields: Mapping[str, Any]) -> None:
+        def told(kind: str, fields: Mapping[str, Any], receipt: str | None) -> None:
+            on_trouble(kind, fields)
+            if receipt is not None:  # an event put in the callback is committed no later than this
+                writer.save(LOST, receipt, None)
+
+        def tell(kind: str, fields: Mapping[str, Any], receipt: str | None) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                loop.call_soon_threadsafe(on_trouble, kind, fields)
+                loop.call_soon_threadsafe(told, kind, fields, receipt)
 
         disk = Disk(shelf, Space(settings), numbers, seal, tell)
         if not disk.open():
@@ -93,7 +98,7 @@ class Spool:
         buffer = Buffer()
         writer = Writer(disk, buffer, commit_s=settings.commit_ms / 1000, loop=loop, on_commit=on_commit)
         writer.start()
-        return cls(numbers, disk, writer, buffer, loop, state)
+        return cls(numbers, writer, buffer, loop, state, on_trouble)
 
     def put(
         self,
@@ -121,7 +126,8 @@ class Spool:
 
     def _report(self, dropped: Sequence[Entry]) -> None:
         keys = Ranges((entry.key, entry.key) for entry in dropped)
-        self._disk.report_lost(keys, [entry.t_ms for entry in dropped], "memory full")
+        for report in self._numbers.lost(keys, [entry.t_ms for entry in dropped], "memory full"):
+            self._loop.call_soon(self._on_trouble, "data_lost", report)
 
     async def flush(self) -> None:
         """Returns when everything put so far is on the disk (or handed on from memory, when there is no disk)."""

@@ -159,16 +159,18 @@ class Writer:
 
     def commit_all(self) -> None:
         """Writes what waits now, in batches. In the thread only."""
+        self._write_resident()
         with self._condition:
             self._due = None
-        self._write_resident()
-        for _ in range(1 + len(self._buffer) // BATCH):  # what comes meanwhile waits for its own turn
-            with self._condition:
-                forget, self._forget = self._forget, Ranges()
-                state, self._state = self._state, {}
-            batch = self._buffer.take(BATCH)
-            if batch or forget or state:
-                self._commit(batch, forget, state)
+            forget, self._forget = self._forget, Ranges()
+            state, self._state = self._state, {}
+        # State goes with the last batch of what was put before it: what it says may rest on those messages.
+        rounds = -(-len(self._buffer) // BATCH)
+        for number in range(1, rounds + 1):
+            self._commit(self._buffer.take(BATCH), forget, state if number == rounds else {})
+            forget = Ranges()
+        if not rounds and (forget or state):
+            self._commit([], forget, state)
         self._disk.note()
 
     def _commit(self, batch: list[Entry], forget: Ranges, state: dict[tuple[str, str], bytes | None]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -188,3 +190,27 @@ async def test_the_file_breaks_while_it_is_in_use(tmp_path: Path) -> None:
     assert set(range(51, 3011)) <= held | box.lost()
     assert len(held) > 1000
     await box.spool.close()
+
+
+async def test_a_crash_between_a_loss_and_its_report_does_not_make_it_silent(tmp_path: Path) -> None:
+    box = Box(tmp_path / "spool.db", max_bytes=1024**2)
+    for _ in range(3000):
+        box.put()
+    while box.spool.fill().msgs > 1500:  # no await: the loop has no chance to tell what the thread reports
+        os.sched_yield()
+    assert box.trouble == []
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path, killed, ignore=shutil.ignore_patterns("killed"))
+    former = box.spool.epoch
+    await box.spool.close()
+    again = Box(killed / "spool.db", max_bytes=1024**2)
+    held = {entry.seq for entry in await again.spool.backlog(0, 10_000, 2**30)}
+    assert {fields["epoch"] for kind, fields in again.trouble if kind == "data_lost"} == {former}
+    last = again.spool.previous
+    assert last is not None
+    assert set(range(1, last[1] + 1)) == held | again.lost()
+    await again.spool.close()
+    once = Box(killed / "spool.db", max_bytes=1024**2)
+    await once.spool.flush()
+    assert once.trouble == [], "told once"
+    await once.spool.close()
