@@ -272,7 +272,7 @@ def _unlock(fd: int) -> None:
 
 def _refusal(link: LinkConfig, error: Exception) -> PlantroomError:
     """What a person is told about a port that does not open."""
-    path, number = link.path, getattr(error, "errno", None)
+    path, number = link.path, _number(error)
     if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK):
         holder = holder_of(path) or "another program"
         return LinkRefused(
@@ -292,9 +292,17 @@ def _refusal(link: LinkConfig, error: Exception) -> PlantroomError:
         return LinkRefused(
             f"there is no port {path}; {ports_there_are()}", where=link.id, next_step=f"check the adapter, and {_BY_ID}"
         )
-    if number in (errno.ENOTTY, errno.EINVAL, errno.EISDIR) or "termios" in str(error):
+    if number in (errno.ENOTTY, errno.EINVAL, errno.EISDIR):
         return LinkRefused(f"{path} is no serial port ({error})", where=link.id, next_step=ports_there_are())
     return LinkRefused(f"{path} does not open: {error}", where=link.id, next_step=ports_there_are())
+
+
+def _number(error: Exception) -> int | None:
+    """The errno, also where pyserial wrapped a termios.error in words."""
+    number: object = getattr(error, "errno", None)
+    if number is None and error.__context__ is not None and error.__context__.args:
+        number = error.__context__.args[0]
+    return number if isinstance(number, int) else None
 
 
 def ports_there_are() -> str:
