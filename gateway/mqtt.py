@@ -27,8 +27,8 @@ __all__ = ["CONNECTION_LOST", "FAILURE", "NO_SUBSCRIBERS", "Incoming", "Message"
 class MqttSettings:
     """Where the broker is and who we are. The password never shows in a repr.
 
-    `backoff_s` doubles up to `backoff_max_s` (`refused_max_s` after a refusal) with full jitter, and is forgotten after a
-    connection of `stable_s`; connections begin at least `connect_gap_s` apart.
+    `backoff_s` doubles with each attempt that fails, up to `backoff_max_s` (`refused_max_s` after a refusal), with full
+    jitter. It is forgotten after a connection of `stable_s`. Connections begin at least `connect_gap_s` apart.
     """
 
     host: str = "127.0.0.1"
@@ -167,7 +167,7 @@ class MqttSession:
         failures = 0
         await asyncio.to_thread(load_paho)
         while True:
-            began = time.monotonic()
+            began, joined_before = time.monotonic(), self.connects
             taken_over = False
             refusal = False
             try:
@@ -179,7 +179,11 @@ class MqttSession:
                 if taken_over:
                     self.on_alarm("duplicate_identity", str(exc))
             lasted = time.monotonic() - began
-            failures = 0 if lasted >= self.settings.stable_s else failures + 1
+            if self.connects == joined_before:
+                failures += 1
+            else:
+                # A line that flaps gets its chance in each of its good moments, `connect_gap_s` apart, and no reward.
+                failures = 0 if lasted >= self.settings.stable_s else 1
             await asyncio.sleep(self._wait(failures, lasted, refusal=refusal, taken_over=taken_over))
 
     def _wait(self, failures: int, lasted: float, *, refusal: bool, taken_over: bool) -> float:

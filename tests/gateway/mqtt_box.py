@@ -21,7 +21,14 @@ needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not
 
 def settings(port: int, **more: object) -> MqttSettings:
     """A broker on loopback; reconnects at once, as tests cannot wait."""
-    return MqttSettings(port=port, **{"backoff_s": 0.05, "connect_gap_s": 0.05, "connect_timeout_s": 5.0, **more})  # type: ignore[arg-type]
+    quick: dict[str, object] = {
+        "backoff_s": 0.05,
+        "backoff_max_s": 0.5,
+        "refused_max_s": 0.5,
+        "connect_gap_s": 0.05,
+        "connect_timeout_s": 5.0,
+    }
+    return MqttSettings(port=port, **{**quick, **more})  # type: ignore[arg-type]
 
 
 async def until(condition: Callable[[], bool], what: str = "", timeout_s: float = 20.0) -> None:
