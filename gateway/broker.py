@@ -175,7 +175,7 @@ def _serve(config: str) -> None:
     Broker(config_path=config).run_forever()
 
 
-async def _stand_alone() -> None:
+async def _stand_alone(port: int) -> None:
     """A broker of its own for the demo: one JSON line with its port, then until SIGTERM or the end of standard input."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -184,14 +184,16 @@ async def _stand_alone() -> None:
     threading.Thread(
         target=lambda: (sys.stdin.buffer.read(), loop.call_soon_threadsafe(stop.set)), name="parent", daemon=True
     ).start()
-    async with EmbeddedBroker() as broker:
+    async with EmbeddedBroker(port) as broker:
         sys.stdout.write(json.dumps({"port": broker.port, "pid": broker.pid}) + "\n")
         sys.stdout.flush()
         await stop.wait()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:2] == ["--port"]:
+        asyncio.run(_stand_alone(int(sys.argv[2])))
+    elif len(sys.argv) > 1:
         _serve(sys.argv[1])
     else:
-        asyncio.run(_stand_alone())
+        asyncio.run(_stand_alone(0))

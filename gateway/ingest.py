@@ -86,7 +86,19 @@ class Ingest:
         self._latency_ms: deque[int] = deque(maxlen=_LATENCIES)
         self.alarms: dict[str, str] = {}
         self.count: dict[str, int] = dict.fromkeys(
-            ("received", "stored", "points", "dead", "batches", "retries", "receipts", "disconnects", "replayed"), 0
+            (
+                "received",
+                "settled",
+                "stored",
+                "points",
+                "dead",
+                "batches",
+                "retries",
+                "receipts",
+                "disconnects",
+                "replayed",
+            ),
+            0,
         )
         self._session = MqttSession(
             settings,
@@ -259,6 +271,7 @@ class Ingest:
         step = max(1, len(intake.acquired_ms) // 64)
         self._latency_ms.extend(now_ms - t_ms for t_ms in intake.acquired_ms[::step])
         self.count["batches"] += 1
+        self.count["settled"] += len(intake.incoming)
         self.count["stored"] += len(intake.incoming) - len(intake.dead)
         self.count["points"] += intake.points
 

@@ -6,6 +6,7 @@ Sources: InfluxQL reference (1.8), Flux language and HTTP API (2.7, through infl
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from device_profiles.errors import StoreUnavailable
 from gateway.stores.influx_http import InfluxHttp
 
 if TYPE_CHECKING:
-    from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+    from influxdb_client.client.influxdb_client import InfluxDBClient
 
 Found = list[dict[str, Any]]
 """Rows as dictionaries: tags, fields, and `time` in ns."""
@@ -123,39 +124,44 @@ def _where_ql(tags: Mapping[str, str], *more: str) -> str:
 
 
 class Flux:
-    """Version 2, through influxdb-client, which is only loaded when somebody asks."""
+    """Version 2, through influxdb-client in a thread; it is only loaded when somebody asks."""
 
     def __init__(self, http: InfluxHttp) -> None:
         self._http = http
-        self._client: InfluxDBClientAsync | None = None
+        self._client: InfluxDBClient | None = None
 
-    def _open(self) -> InfluxDBClientAsync:
+    def _open(self) -> InfluxDBClient:
         if self._client is None:
-            from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+            from influxdb_client.client.influxdb_client import InfluxDBClient
 
             settings = self._http.settings
-            self._client = InfluxDBClientAsync(
+            self._client = InfluxDBClient(
                 settings.url, token=settings.token or "", org=settings.org or "", timeout=int(settings.timeout_s * 1000)
             )
         return self._client
 
     async def close(self) -> None:
         if self._client is not None:
-            await self._client.close()  # type: ignore[no-untyped-call]
+            await asyncio.to_thread(self._client.close)
             self._client = None
 
     async def ping(self) -> None:
         await self._http.get("/health")
 
     async def _ask(self, body: str, range_: str) -> Found:
-        import aiohttp
-        from influxdb_client.rest import ApiException
-
         settings = self._http.settings
         query = f"from(bucket: {_flux(settings.database)}) |> range({range_}) {body}"
+        return await asyncio.to_thread(self._records, query)
+
+    def _records(self, query: str) -> Found:
+        """Runs in a thread. Raises StoreUnavailable."""
+        from influxdb_client.rest import ApiException
+        from urllib3.exceptions import HTTPError
+
+        settings = self._http.settings
         try:
-            tables = await self._open().query_api().query(query)
-        except (ApiException, aiohttp.ClientError, TimeoutError) as error:
+            tables = self._open().query_api().query(query)
+        except (ApiException, HTTPError, OSError) as error:
             said = (str(error) or type(error).__name__).strip().replace("\n", " ")[:300]
             raise StoreUnavailable(said, where=settings.url, next_step="look into the store's log") from error
         return [record.values for table in tables for record in table.records]

@@ -6,6 +6,7 @@ The writers differ in address, parameters and authentication only. Sources: Infl
 
 from __future__ import annotations
 
+import base64
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,14 +89,14 @@ class InfluxHttp:
         import aiohttp
 
         settings = self.settings
-        headers, auth = {}, None
+        headers = {}
         if settings.token is not None:
             headers["Authorization"] = f"{'Bearer' if settings.version == 'v3' else 'Token'} {settings.token}"
         elif settings.username is not None:
-            auth = aiohttp.BasicAuth(settings.username, settings.password or "")
+            secret = f"{settings.username}:{settings.password or ''}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(secret).decode()}"
         self._client = aiohttp.ClientSession(
             headers=headers,
-            auth=auth,
             timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
             connector=aiohttp.TCPConnector(limit=8),
         )

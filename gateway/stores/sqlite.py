@@ -146,6 +146,12 @@ class SqliteStore:
         while await self._in_writer(self._upkeep.roll_up, 1.0):
             pass
 
+    async def retain(self) -> None:
+        """Cuts off all that is older than retention keeps, now."""
+        assert self._upkeep is not None
+        while await self._in_writer(self._upkeep.retain, at_once=True):
+            pass
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def latest(self, site: str | None = None, device: str | None = None) -> list[Latest]:

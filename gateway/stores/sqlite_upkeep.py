@@ -77,10 +77,13 @@ class Upkeep:
         if found:
             db.execute("INSERT INTO day VALUES (?,?,?)", ((number << TIME_BITS) | start, tz, _to_json(found).decode()))
 
-    def retain(self) -> bool:
-        """Cuts off what is older than retention keeps, some hundred rows a call. True when there may be more."""
+    def retain(self, *, at_once: bool = False) -> bool:
+        """Cuts off what is older than retention keeps, some hundred rows a call. True when there may be more.
+
+        When nothing is left it rests for ten minutes, unless told to look `at_once`.
+        """
         now_s = time.monotonic()
-        if now_s < self._next_cut_s:
+        if now_s < self._next_cut_s and not at_once:
             return False
         writer, more = self._writer, False
         keep, now = writer.retention, writer.wall_ms()
