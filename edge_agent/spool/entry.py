@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from zlib import crc32
 
+import msgspec
+
 Row = tuple[int, str, int, int, str, str, int, int, bytes]
 """(key, epoch, seq, kind, device, cls, t_ms, crc, payload), as it lies in the database."""
 
@@ -25,8 +27,7 @@ class Kind(IntEnum):
     """Events and alarms: last of all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One message. `key` orders it in the spool; (epoch, seq) is its number for ever."""
 
     key: int

@@ -18,6 +18,7 @@ from edge_agent.model import SpoolSettings
 from edge_agent.spool.buffer import Buffer
 from edge_agent.spool.disk import LOST, Disk
 from edge_agent.spool.entry import Entry, Kind, Seal, SpoolFill
+from edge_agent.spool.lock import FolderLock
 from edge_agent.spool.numbers import UNREAD_BASE, Numbers
 from edge_agent.spool.ranges import Ranges
 from edge_agent.spool.recovery import Shelf
@@ -46,6 +47,7 @@ class Spool:
         loop: AbstractEventLoop,
         state: dict[str, dict[str, bytes]],
         on_trouble: Callable[[str, Mapping[str, Any]], None],
+        lock: FolderLock,
     ) -> None:
         self.epoch = numbers.epoch
         self.previous = numbers.previous
@@ -55,6 +57,7 @@ class Spool:
         self._loop = loop
         self._state = state
         self._on_trouble = on_trouble
+        self._lock = lock
         self._base = numbers.base
         self._seq = 0
 
@@ -72,9 +75,11 @@ class Spool:
         """Opens the file at `settings.path` or begins a new one, and starts the writer's thread.
 
         Never fails because of the file's content or the disk: what cannot be read is set aside, and without a disk the
-        spool works in memory. The callbacks are called in `loop` (default: the running one), never before `open` returned.
+        spool works in memory. Raises PlantroomError when another agent works in the same folder. The callbacks are called
+        in `loop` (default: the running one), never before `open` returned.
         """
         loop = loop or asyncio.get_running_loop()
+        lock = FolderLock(settings.path.parent)
         seal = Seal(site, agent)
         numbers = Numbers()
         shelf = Shelf(settings.path, seal, numbers, site=site, agent=agent, log_bytes=log_bytes(settings))
@@ -98,7 +103,7 @@ class Spool:
         buffer = Buffer()
         writer = Writer(disk, buffer, commit_s=settings.commit_ms / 1000, loop=loop, on_commit=on_commit)
         writer.start()
-        return cls(numbers, writer, buffer, loop, state, on_trouble)
+        return cls(numbers, writer, buffer, loop, state, on_trouble, lock)
 
     def put(
         self,
@@ -173,3 +178,4 @@ class Spool:
         """Commits what waits and closes the file. Nothing may be put afterwards."""
         self._writer.stop()
         await asyncio.to_thread(self._writer.join)
+        self._lock.release()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from device_profiles.errors import PlantroomError
 from edge_agent.model import SpoolSettings
 from edge_agent.spool import Entry, Kind, Spool, disk
 
@@ -214,3 +215,12 @@ async def test_a_crash_between_a_loss_and_its_report_does_not_make_it_silent(tmp
     await once.spool.flush()
     assert once.trouble == [], "told once"
     await once.spool.close()
+
+
+async def test_two_agents_in_one_folder_are_refused(tmp_path: Path) -> None:
+    box = Box(tmp_path / "spool.db")
+    with pytest.raises(PlantroomError, match="another agent works in this folder") as caught:
+        Box(tmp_path / "spool.db")
+    assert caught.value.where == str(tmp_path)
+    await box.spool.close()
+    await Box(tmp_path / "spool.db").spool.close()

@@ -16,8 +16,8 @@ __all__ = ["needs_strace"]
 pytestmark = pytest.mark.real
 
 IS_THOROUGH = os.environ.get("PLANTROOM_FAULTS") == "all"
-IMAGES = 600 if IS_THOROUGH else 40
-SEEDS = range(8 if IS_THOROUGH else 2)
+IMAGES = 600 if IS_THOROUGH else 24
+SEEDS = range(8 if IS_THOROUGH else 1)
 Number = tuple[str, int]
 
 
