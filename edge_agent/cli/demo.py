@@ -71,9 +71,9 @@ def command(
 
 
 def _on_signals() -> list[int]:
-    """A list that is no longer empty once SIGINT or SIGTERM came."""
+    """A list that is no longer empty once SIGINT, SIGTERM or SIGHUP (the terminal is gone) came."""
     came: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: came.append(number))
     return came
 

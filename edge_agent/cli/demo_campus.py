@@ -23,8 +23,6 @@ from device_profiles.errors import PlantroomError
 
 SITE, AGENT = "demo", "box-1"
 _READY_S = 30.0
-_PROFILES = {"branch-meter-24": "generic-branch-meter-24", "relay-board-8": "waveshare-relay-8ch-d"}
-"""Simulated makes whose profile has another name; the others share theirs."""
 _STOP_S = 10.0
 
 
@@ -35,7 +33,7 @@ class Program:
         self.name = name
         self._log = log
         # A pipe on standard input tells the simulators that we are gone, however we ended.
-        with log.open("wb") as errors:
+        with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.PIPE,
@@ -164,7 +162,7 @@ def agent_config(folder: Path, broker_port: int, simulated: Mapping[str, Any]) -
         links.setdefault(device["link_id"], device["link"])
         entry = {"id": device["id"], "name": device["name"], "link": device["link_id"], "unit": device["unit"]}
         entry |= {
-            "profile": _PROFILES.get(device["model"], device["model"]),
+            "profile": device["model"],  # a simulated make has the id of its profile
             "space": device["space"],
             "poll": 10 if device["link"].startswith("serial") else 5,
         }

@@ -1,0 +1,281 @@
+"""A small site as processes, with the commands that run on a real one: meters, broker, gateway and agent.
+
+A test starts, kills and asks them; it waits on conditions, and every wait has an end. Everything is on loopback, the ports are
+free ones, and what a test started is gone when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from device_profiles.errors import LinkRefused
+from edge_agent.cli.demo_campus import Program
+from edge_agent.local_api import ask
+
+WAIT_S = 30.0
+SITE, AGENT = "hq", "box-1"
+_STEP_S = 0.02
+_T = TypeVar("_T")
+
+METER = """\
+profile: quick-meter
+version: 1
+class: electricity_meter
+system: energy
+products: [Six floats of an Eastron SDM630]
+protocol: modbus
+table: input
+type: f32
+points:
+  - {id: voltage_l1, reg: 0, deadband: 0, label: Phase 1 line to neutral volts}
+  - {id: voltage_l2, reg: 2, deadband: 0, label: Phase 2 line to neutral volts}
+  - {id: voltage_l3, reg: 4, deadband: 0, label: Phase 3 line to neutral volts}
+  - {id: current_l1, reg: 6, deadband: 0, label: Phase 1 current}
+  - {id: current_l2, reg: 8, deadband: 0, label: Phase 2 current}
+  - {id: current_l3, reg: 10, deadband: 0, label: Phase 3 current}
+source: {title: Eastron SDM630 Modbus protocol}
+"""
+"""A site's own profile: every poll of a living meter gives a message, because no deadband holds it back."""
+
+
+def until(condition: Callable[[], _T], what: str, timeout_s: float = WAIT_S) -> _T:
+    """Waits until `condition` gives something true, and returns that."""
+    pause = threading.Event()
+    end = time.monotonic() + timeout_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, f"waited {timeout_s:g} s for {what}; last seen: {found!r}"
+        pause.wait(_STEP_S)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def plantroom(*arguments: str | Path, timeout_s: float = WAIT_S) -> subprocess.CompletedProcess[str]:
+    """Runs one command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "edge_agent.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def children_of(pid: int) -> list[int]:
+    """Living processes below `pid`, however deep."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found, front = list[int](), {pid}
+    while front:
+        front = {child for child, parent in parents.items() if parent in front}
+        found += sorted(front)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """False for a zombie too: it only waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Site:
+    """`with Site(folder) as site:` nothing runs yet; start what the test needs. Parts are named as the methods start them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "agent.sock"
+        self.page = ""
+        self.broker_port = free_port()
+        self.devices: Sequence[Mapping[str, Any]] = ()
+        self._programs: dict[str, Program] = {}
+        self._broker_child = 0
+        (folder / "profiles").mkdir(parents=True, exist_ok=True)
+        (folder / "profiles" / "quick-meter.yaml").write_text(METER)
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for name in reversed(list(self._programs)):
+            self._programs.pop(name).stop()
+
+    # --- parts
+
+    def start(self, name: str, *arguments: str | Path) -> Program:
+        """Starts `python -m ARGUMENTS...`; its standard error goes to NAME.log, one file for all its lives."""
+        log = self.folder / f"{name}.log"
+        program = Program(name, [str(argument) for argument in arguments], log)
+        self._programs[name] = program
+        return program
+
+    def start_meters(self, count: int, *, model: str = "eastron-sdm630") -> None:
+        """`count` meters behind one Modbus TCP gateway, units 1 to `count`."""
+        units = f"1-{count}"
+        command = ("sim", "device", model, "--tcp", "0", "--unit", units, "--baud", "1000000", "--json")
+        self.devices = self.start("sim", "edge_agent.cli", *command).ready()["devices"]
+
+    def start_broker(self) -> None:
+        """The embedded one, on the same port in each of its lives. Its state lives in memory only."""
+        until(lambda: not listens(self.broker_port), "the broker's port to be free")
+        program = self.start("broker", "gateway.broker", "--port", str(self.broker_port))
+        self._broker_child = int(program.ready()["pid"])
+
+    def start_gateway(self, **changes: Any) -> None:
+        """The centre with the embedded store; `changes` go over its configuration."""
+        config = {
+            "data_dir": str(self.folder / "centre"),
+            "mqtt": {"url": f"mqtt://127.0.0.1:{self.broker_port}"},
+            "store": {"kind": "sqlite"},
+            "agents": [{"site": SITE, "agent": AGENT}],
+            "api": {"host": "127.0.0.1", "port": 0},
+        }
+        path = self.folder / "gateway.yaml"
+        path.write_text(yaml.safe_dump(config | changes, sort_keys=False))
+        self.page = str(self.start("gateway", "edge_agent.cli", "gateway", path, "--ready").ready()["page"]).rstrip("/")
+
+    def agent_file(self, *, poll: float = 0.5, **changes: Any) -> dict[str, Any]:
+        """What agent.yaml says for the running meters."""
+        return {
+            "agent": {
+                "id": AGENT,
+                "site": SITE,
+                "tz": "Asia/Shanghai",
+                "data_dir": str(self.folder / "agent"),
+                "socket": str(self.socket),
+                "profiles": [str(self.folder / "profiles")],
+                "spool": {"commit_ms": 200, "ballast": 0, "floor_free_bytes": 0},
+            },
+            "mqtt": {"url": f"mqtt://127.0.0.1:{self.broker_port}"},
+            "links": {entry["link_id"]: entry["link"] for entry in self.devices},
+            "devices": [
+                {
+                    "id": f"meter-{entry['unit']}",
+                    "link": entry["link_id"],
+                    "unit": entry["unit"],
+                    "profile": "quick-meter",
+                    "poll": poll,
+                }
+                for entry in self.devices
+            ],
+            **changes,
+        }
+
+    @property
+    def agent_yaml(self) -> Path:
+        return self.folder / "agent.yaml"
+
+    def write_agent(self, document: Mapping[str, Any]) -> None:
+        self.agent_yaml.write_text(yaml.safe_dump(dict(document), sort_keys=False))
+
+    def start_agent(self, document: Mapping[str, Any] | None = None) -> Program:
+        """The agent, once it answers on its socket; with the file as it is, unless `document` is given."""
+        if document is not None:
+            self.write_agent(document)
+        program = self.start("agent", "edge_agent.cli", "run", self.agent_yaml)
+        until(lambda: program.check() or self.asked("status"), "the agent to answer")
+        return program
+
+    # --- what happens to them
+
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        return self._programs[name].process
+
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        program = self._programs.pop(name)
+        if name == "broker":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._broker_child, signal.SIGKILL)
+        program.process.kill()
+        program.process.wait()
+        program.stop()
+
+    def end(self, name: str) -> int:
+        """SIGTERM; the exit code."""
+        program = self._programs.pop(name)
+        program.stop()
+        return int(program.process.returncode)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    # --- what they say
+
+    def ask(self, op: str, **arguments: Any) -> Any:
+        """The agent's answer on its local socket."""
+        return ask(self.socket, op, **arguments)
+
+    def asked(self, op: str) -> Any:
+        """The same, None while no agent answers."""
+        try:
+            return ask(self.socket, op)
+        except LinkRefused:
+            return None
+
+    def get(self, path: str) -> Any:
+        """The gateway's JSON answer; an unhealthy /healthz is an answer too."""
+        try:
+            with urllib.request.urlopen(self.page + path, timeout=WAIT_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
+                return json.load(error)
+            raise AssertionError(f"{path}: {error.code} {error.read(500)!r}") from error
+
+    def order(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """The simulator's answer to an order."""
+        process = self.process("sim")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"op": op, **arguments}).encode() + b"\n")
+        process.stdin.flush()
+        answer: dict[str, Any] = json.loads(process.stdout.readline())
+        assert answer.pop("ok"), answer
+        return answer
+
+    def ledger(self, epoch: str | None = None) -> dict[str, Mapping[str, Any]]:
+        """By epoch, what the store has of the agent."""
+        listed = self.get(f"/api/v1/ledger?agent={AGENT}")
+        return {entry["epoch"]: entry for entry in listed if epoch in (None, entry["epoch"])}
+
+    def stored(self) -> int:
+        """Messages of all epochs that are in the store."""
+        return sum(int(entry["messages"]) for entry in self.ledger().values())
+
+    def samples(self, device: str) -> Iterator[tuple[str, list[tuple[int, Any]]]]:
+        """Every raw sample of every point of a device, as the store gives it back."""
+        points = [point["id"] for point in self.get(f"/api/v1/points?site={SITE}&device={device}")]
+        path = f"/api/v1/history?site={SITE}&device={device}&points={','.join(points)}&from=-8d"
+        yield from ((name, series["samples"]) for name, series in self.get(path)["points"].items())
