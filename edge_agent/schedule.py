@@ -204,7 +204,7 @@ class _Probe(Generic[Owner]):
     interval_s: float
     due: float
     last: float
-    cost_s: float = 0.0
+    cost_s: float | None = None
 
 
 class Probes(Generic[Owner]):
@@ -217,6 +217,8 @@ class Probes(Generic[Owner]):
     def __init__(self, now: float) -> None:
         self._probes: dict[Owner, _Probe[Owner]] = {}
         self._free_at = now
+        self._longest_s = math.inf
+        """What a probe costs that was never made: as much as the longest one here."""
 
     def __len__(self) -> int:
         return len(self._probes)
@@ -239,12 +241,14 @@ class Probes(Generic[Owner]):
         probe = min(self._probes.values(), key=lambda probe: probe.due)
         if probe.due > now:
             return None
-        is_starving = now - probe.last >= LAST_PROBE_S and idle_s >= probe.cost_s
+        cost_s = self._longest_s if probe.cost_s is None else probe.cost_s
+        is_starving = now - probe.last >= LAST_PROBE_S and idle_s >= cost_s
         return probe.owner if now >= self._free_at or is_starving else None
 
     def done(self, owner: Owner, now: float, cost_s: float) -> None:
         """The probe took `cost_s` of the link and was not answered."""
         self._free_at = max(self._free_at, now) + cost_s / PROBE_SHARE
+        self._longest_s = max(cost_s, 0.0 if self._longest_s == math.inf else self._longest_s)
         probe = self._probes.get(owner)
         if probe is not None:
             probe.interval_s = min(LAST_PROBE_S, probe.interval_s * 2)
