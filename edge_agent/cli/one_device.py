@@ -179,6 +179,13 @@ def device_of_profile(
         if name not in profile.params:
             known = ", ".join(profile.params) or "none"
             raise ConfigError(f"{profile_id} has no parameter {name!r}", next_step=f"its parameters are: {known}")
+    points = points_of(profile, options, instance=instance)
+    if not points and profile.instances is not None:
+        raise ConfigError(
+            f"{profile_id} is {profile.instances.count} devices at one address",
+            where="--instance",
+            next_step=f"choose one with --instance 1 to {profile.instances.count}",
+        )
     limits = profile.limits
     return Device(
         id=profile_id,
@@ -187,7 +194,7 @@ def device_of_profile(
         unit=unit,
         protocol=profile.protocol,
         profile=profile,
-        points=points_of(profile, options, instance=instance),
+        points=points,
         cls=profile.class_,
         system=profile.system,
         params=dict(params),
