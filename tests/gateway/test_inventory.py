@@ -1,0 +1,162 @@
+"""What sites announced: taken from retained documents, kept over restarts, and who may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from message_box import AGENT, DEV, NOW, SITE, TOPICS
+
+from gateway.contract.topics import Topics, parse
+from gateway.inventory import Inventory
+
+
+async def opened(folder: Path, **more: Any) -> Inventory:
+    inventory = Inventory(folder / "inventory.db", wall_ms=lambda: NOW, **({"registered": None} | more))
+    await inventory.open()
+    return inventory
+
+
+def say(inventory: Inventory, rest: str, document: Any, topics: Topics = TOPICS) -> str | None:
+    topic = parse(topics.up(rest))
+    assert topic is not None
+    return inventory.take(topic, document if isinstance(document, bytes) else msgspec.json.encode(document))
+
+
+def meta(rev: str = "r1", **more: Any) -> dict[str, Any]:
+    return {
+        "v": 1, "rev": rev, "name": "Incomer", "cls": "electricity_meter", "system": "energy", "profile": "a/b@1",
+        "proto": "modbus", "addr": "x:1", "points": {"power_active": {"type": "num", "hb_s": 300}},
+    } | more  # fmt: skip
+
+
+def status(state: str, sid: int, epoch: str = "E", **more: Any) -> dict[str, Any]:
+    return {"v": 1, "state": state, "epoch": epoch, "sid": sid} | more
+
+
+def state(word: str, since: int, **more: Any) -> dict[str, Any]:
+    return {"v": 1, "t": since, "state": word, "since": since, "ok": 1, "err": 0} | more
+
+
+async def test_everything_survives_a_restart(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    assert say(inventory, "status", status("online", 3, t=NOW)) is None
+    assert say(inventory, "site", {"v": 1, "tz": "Asia/Shanghai", "name": "HQ"}) is None
+    assert say(inventory, "caps", {"v": 1, "contract": ["1.0"], "drivers": ["modbus"], "ops": {}}) is None
+    assert say(inventory, f"dev/{DEV}/meta", meta()) is None
+    assert say(inventory, f"dev/{DEV}/state", state("ok", NOW)) is None
+    assert inventory.saw(SITE, AGENT, DEV, NOW + 5)
+    devices, agents = inventory.devices(), inventory.agents()
+    await inventory.close()
+    inventory = await opened(tmp_path)
+    assert inventory.devices() == devices
+    assert [agent.caps for agent in inventory.agents()] == [agent.caps for agent in agents]
+    assert inventory.agents()[0].online
+    assert (inventory.zone(SITE), inventory.zone("elsewhere")) == ("Asia/Shanghai", "UTC")
+    assert devices[0].last_seen_ms == NOW + 5
+    await inventory.close()
+
+
+async def test_a_will_of_an_earlier_session_is_ignored(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    for document, expected in (
+        (status("online", 3), "online"),
+        (status("lost", 2), "online"),
+        (status("lost", 3), "lost"),
+        (status("online", 4), "online"),
+        (status("lost", 9, epoch="F"), "lost"),
+    ):
+        assert say(inventory, "status", document) is None
+        agent = inventory.agent(SITE, AGENT)
+        assert agent is not None
+        assert agent.status is not None
+        assert agent.status.state == expected
+    await inventory.close()
+
+
+async def test_every_revision_is_kept(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    for rev in ("r1", "r2", "r2", "r1"):
+        assert say(inventory, f"dev/{DEV}/meta", meta(rev, name=rev)) is None
+    found = await inventory.revisions(SITE, DEV)
+    assert sorted(revision.rev for revision in found) == ["r1", "r2"]
+    device = inventory.device(SITE, DEV)
+    assert device is not None
+    assert device.meta is not None
+    assert device.meta.rev == "r1"
+    await inventory.close()
+
+
+async def test_state_changes_are_kept_and_repeats_are_not(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    for word, since in (("ok", 100), ("ok", 100), ("down", 200), ("ok", 300)):
+        assert say(inventory, f"dev/{DEV}/state", state(word, since)) is None
+    assert [(one.t_ms, one.state) for one in await inventory.state_changes(SITE, DEV, 0, 1000)] == [
+        (100, "ok"),
+        (200, "down"),
+        (300, "ok"),
+    ]
+    assert [one.state for one in await inventory.state_changes(SITE, DEV, 250, 280)] == ["down"]
+    await inventory.close()
+
+
+async def test_one_owner_of_an_id(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    other = Topics(SITE, "gw-02")
+    assert say(inventory, f"dev/{DEV}/meta", meta()) is None
+    assert say(inventory, f"dev/{DEV}/meta", meta(), other) == "dev_conflict"
+    assert say(inventory, f"dev/{DEV}/state", state("ok", 1), other) == "dev_conflict"
+    assert not inventory.saw(SITE, "gw-02", DEV, NOW)
+    assert say(inventory, f"dev/{DEV}/meta", b"", other) is None
+    assert inventory.device(SITE, DEV) is not None
+    assert say(inventory, f"dev/{DEV}/meta", b"") is None
+    assert inventory.device(SITE, DEV) is None
+    assert say(inventory, f"dev/{DEV}/meta", meta(), other) is None
+    assert inventory.saw(SITE, "gw-02", DEV, NOW)
+    await inventory.close()
+
+
+async def test_a_device_that_only_sent_data_goes_to_whoever_announces_it(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    assert inventory.saw(SITE, AGENT, DEV, NOW)
+    assert say(inventory, f"dev/{DEV}/meta", meta(), Topics(SITE, "gw-02")) is None
+    assert not inventory.saw(SITE, AGENT, DEV, NOW)
+    await inventory.close()
+
+
+async def test_registration_by_file_and_by_api(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path, registered=[(SITE, AGENT)])
+    assert inventory.is_registered(SITE, AGENT)
+    assert not inventory.is_registered(SITE, "gw-02")
+    assert not inventory.is_registered("other", AGENT)
+    await inventory.register(SITE, "gw-02")
+    await inventory.close()
+    inventory = await opened(tmp_path, registered=())
+    assert (inventory.is_registered(SITE, "gw-02"), inventory.is_registered(SITE, AGENT)) == (True, False)
+    await inventory.close()
+
+
+@pytest.mark.parametrize(
+    ("rest", "document", "reason"),
+    [
+        ("status", b"{", "json"),
+        ("status", b"[]", "schema"),
+        ("status", status("asleep", 1), "schema"),
+        ("site", {"v": 1, "tz": "Nowhere/Else", "name": "x"}, "tz"),
+        ("site", {"v": 1, "tz": "../../etc/passwd", "name": "x"}, "tz"),
+        ("caps", b"[]", "schema"),
+        (f"dev/{DEV}/meta", b"\xff", "json"),
+        (f"dev/{DEV}/meta", b'{"v":1,"z":' + b"[" * 50_000, "json"),
+        (f"dev/{DEV}/state", {"v": 1}, "schema"),
+        ("config/reported", b"anything", None),
+        ("metrics", b"anything", None),
+    ],
+)
+async def test_what_is_not_taken_changes_nothing(tmp_path: Path, rest: str, document: Any, reason: str | None) -> None:
+    inventory = await opened(tmp_path)
+    assert say(inventory, rest, document) == reason
+    assert inventory.devices() == []
+    assert inventory.sites() == {}
+    await inventory.close()
