@@ -60,8 +60,8 @@ def _clean(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mutable
     return event
 
 
-def configure(level: str = "info", *, as_json: bool | None = None) -> None:
-    """Sets up logging to standard error: readable lines on a terminal, JSON lines elsewhere (the journal)."""
+def configure(level: str = "info", *, as_json: bool | None = None) -> Any:
+    """Sets up logging to standard error: readable lines on a terminal, JSON lines elsewhere (the journal). Gives a logger."""
     if as_json is None:
         as_json = not sys.stderr.isatty()
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
@@ -84,3 +84,4 @@ def configure(level: str = "info", *, as_json: bool | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    return structlog.get_logger()

@@ -22,6 +22,7 @@ from drivers.base import LinkConfig
 from drivers.registry import load_driver
 from edge_agent import describe, metrics
 from edge_agent.clock import Clock, SystemClock
+from edge_agent.commands import Commands
 from edge_agent.health import Health, notify
 from edge_agent.local_api import LocalApi
 from edge_agent.model import Config, Device
@@ -53,6 +54,33 @@ def _split(config: Config) -> tuple[list[Device], list[Device]]:
     """(virtual devices, the others)."""
     virtual = [device for device in config.devices if device.protocol == VIRTUAL]
     return virtual, [device for device in config.devices if device.protocol != VIRTUAL]
+
+
+def _row(
+    device: Device,
+    state: messages.State | None,
+    t_ms: int,
+    values: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    published: messages.State | None,
+) -> dict[str, Any]:
+    """A device for people on the box; `state` is of this moment, `published` may be a minute old."""
+    state = state or published
+    return {
+        "id": device.id,
+        "name": device.name,
+        "link": device.link,
+        "unit": device.unit,
+        "state": state.state if state else ("disabled" if device.disabled else "unknown"),
+        "sc": state.sc if state else None,
+        "ok": state.ok if state else 0,
+        "err": state.err if state else 0,
+        "rtt_ms": state.rtt_ms if state else None,
+        "t": t_ms or None,
+        "good": len(values),
+        "flagged": len(flags),
+        "note": device.disabled,
+    }
 
 
 class _Links:
@@ -131,6 +159,7 @@ class Agent:
                 delivery=config.delivery,
                 wall_ms=clock.wall_ms,
             )
+            self._commands = Commands(self._uplink, wall_ms=clock.wall_ms, applied=lambda: self._revision)
             self._publisher = Publisher(config, spool=self._spool, retain=self._uplink.retain, clock=clock)
             self._virtual = VirtualMeters(
                 *_split(config), sink=self._publisher, clock=clock, memory=self._memory(NAMESPACES)
@@ -253,6 +282,7 @@ class Agent:
             "last_seq": self._publisher.last_seq,
             "spool": {"msgs": fill.msgs, "bytes": fill.bytes, "oldest": fill.oldest_ms},
             "uplink": self._uplink.figures(),
+            "commands": dict(self._commands.count),
             "links": {link.id: poller.figures() for link, poller in self._links},
         }
 
@@ -312,28 +342,16 @@ class Agent:
         return await self._on_status(request)
 
     def _devices(self) -> list[dict[str, Any]]:
-        names = {device.id: device for device in self._config.devices}
-        listed = []
-        for device_id, t_ms, values, flags, state in self._publisher.latest():
-            device = names[device_id]
-            listed.append(
-                {
-                    "id": device_id,
-                    "name": device.name,
-                    "link": device.link,
-                    "unit": device.unit,
-                    "state": state.state if state else ("disabled" if device.disabled else "unknown"),
-                    "sc": state.sc if state else None,
-                    "ok": state.ok if state else 0,
-                    "err": state.err if state else 0,
-                    "rtt_ms": state.rtt_ms if state else None,
-                    "t": t_ms or None,
-                    "good": len(values),
-                    "flagged": len(flags),
-                    "note": device.disabled,
-                }
-            )
-        return listed
+        states = {device.id: state for _, poller in self._links for device, state in poller.states()}
+        said = {
+            device_id: (t_ms, values, flags, state)
+            for device_id, t_ms, values, flags, state in self._publisher.latest()
+        }
+        return [
+            _row(device, states.get(device.id), *said[device.id])
+            for device in self._config.devices
+            if device.id in said
+        ]
 
     async def _on_latest(self, request: Mapping[str, Any]) -> Any:
         wanted = request.get("device")

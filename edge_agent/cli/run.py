@@ -25,7 +25,9 @@ def command(
     from edge_agent.config import load_config
 
     loaded = load_config(config)
-    configure(log_level or loaded.log_level)
+    log = configure(log_level or loaded.log_level)
+    for warning in loaded.warnings:
+        log.warning(warning.what, where=warning.where, next_step=warning.next_step)
     if sys.platform == "win32":
         raise typer.BadParameter(
             "the agent runs on Linux; on Windows the read commands work (plantroom read, watch, scan)"
