@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+_LEVELS = ("debug", "info", "warning", "error")
 
 
-def command(
-    config: Annotated[Path, typer.Argument(help="The agent's configuration (agent.yaml).")],
-    log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error; overrides the configuration.")
-    ] = None,
-) -> None:
-    """Run the agent of a site until it is told to stop.
+def command(argv: list[str]) -> int:
+    """Runs the agent until it is told to stop. Exit code 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="plantroom run",
+        description="Run the agent of a site until it is told to stop. SIGHUP, or plantroom reload, takes up a changed "
+        "configuration without missing a poll of what did not change.",
+    )
+    parser.add_argument("config", type=Path, help="the agent's configuration (agent.yaml)")
+    parser.add_argument("--log-level", choices=_LEVELS, help="overrides the configuration")
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return _run(arguments.config, arguments.log_level)
 
-    SIGHUP, or `plantroom reload`, takes up a changed configuration without missing a poll of what did not change.
-    """
+
+def _run(path: Path, log_level: str | None) -> int:
     from device_profiles.logs import configure
-    from edge_agent.agent import Agent
     from edge_agent.config import load_config
 
-    loaded = load_config(config)
-    log = configure(log_level or loaded.log_level)
-    for warning in loaded.warnings:
+    config = load_config(path)
+    log = configure(log_level or config.log_level)
+    for warning in config.warnings:
         log.warning(warning.what, where=warning.where, next_step=warning.next_step)
     if sys.platform == "win32":
-        raise typer.BadParameter(
-            "the agent runs on Linux; on Windows the read commands work (plantroom read, watch, scan)"
-        )
+        log.error("the agent runs on Linux; on Windows the read commands work: plantroom read, watch, scan")
+        return 1
     import uvloop
 
+    from edge_agent.agent import Agent
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Agent(loaded, reload=lambda: load_config(config)).run())
+        runner.run(Agent(config, reload=lambda: load_config(path)).run())
+    return 0

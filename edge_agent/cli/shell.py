@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,8 +14,10 @@ from device_profiles.errors import PlantroomError
 OK, PROBLEM, USAGE = 0, 1, 2
 
 
-def run(commands: Mapping[str, tuple[str, str]], load: Callable[[str], object], argv: list[str]) -> int:
-    """Runs one subcommand and returns its exit code: 0 ok, 1 found a problem, 2 usage."""
+def run(
+    commands: Mapping[str, tuple[str, str]], services: Collection[str], load: Callable[[str], Any], argv: list[str]
+) -> int:
+    """Runs one subcommand and returns its exit code: 0 ok, 1 found a problem, 2 usage. `services` take argv themselves."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview(commands))
         return OK if argv else USAGE
@@ -28,10 +30,19 @@ def run(commands: Mapping[str, tuple[str, str]], load: Callable[[str], object], 
         hint = f"did you mean {close[0]!r}?" if close else "see plantroom --help"
         print(f"plantroom: unknown command {name!r}; {hint}", file=sys.stderr)
         return USAGE
-    return _call(load(commands[name][0]), name, rest)
+    target = load(commands[name][0])
+    try:
+        code = target(rest) if name in services else _call(target, name, rest)
+    except PlantroomError as error:
+        print(f"plantroom {name}: {error}", file=sys.stderr)
+        return PROBLEM
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PROBLEM
+    return code if isinstance(code, int) else OK
 
 
-def _call(target: object, name: str, argv: list[str]) -> int:
+def _call(target: Any, name: str, argv: list[str]) -> object:
     import typer
 
     if not isinstance(target, typer.Typer):
@@ -40,25 +51,18 @@ def _call(target: object, name: str, argv: list[str]) -> int:
             pretty_exceptions_enable=False,
             context_settings={"help_option_names": ["-h", "--help"]},
         )
-        app.command(name)(target)  # type: ignore[type-var]
+        app.command(name)(target)
         target = app
     command = typer.main.get_command(target)
     try:
-        code = command.main(args=argv, prog_name=f"plantroom {name}", standalone_mode=False)
+        return command.main(args=argv, prog_name=f"plantroom {name}", standalone_mode=False)
     except typer.Abort:
         return 130
     except typer.Exit as error:
         return error.exit_code
     except _click_error() as error:
         error.show()
-        return int(error.exit_code)
-    except PlantroomError as error:
-        print(f"plantroom {name}: {error}", file=sys.stderr)
-        return PROBLEM
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PROBLEM
-    return code if isinstance(code, int) else OK
+        return error.exit_code
 
 
 def _click_error() -> type[Any]:
