@@ -7,6 +7,7 @@ what it heard. It spins, because it measures silences to some microseconds; it i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -16,6 +17,7 @@ import tty
 
 from .codec import rtu_frame, rtu_holds
 
+_SPIN_S = 0.002
 _DISTURBED_S = 0.0002
 """Where writing the last character took longer, somebody else had the processor, and when it went out is not known."""
 
@@ -24,6 +26,8 @@ def main(baud: int) -> None:
     """Serves until standard input ends."""
     import pty
 
+    with contextlib.suppress(PermissionError):
+        os.nice(-10)  # a wire is not late because the machine is busy
     master, slave = pty.openpty()
     tty.setraw(slave)
     os.set_blocking(master, False)
@@ -79,8 +83,8 @@ def _reply(pdu: bytes) -> bytes:
 
 def _wait_until(instant: float) -> None:
     remaining = instant - time.perf_counter()
-    if remaining > 0.001:
-        time.sleep(remaining - 0.0005)
+    if remaining > _SPIN_S:
+        time.sleep(remaining - _SPIN_S)
     while time.perf_counter() < instant:
         pass
 
