@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from device_profiles.errors import PlantroomError
+from device_profiles.errors import LinkRefused, PlantroomError
+from edge_agent.local_api import ask
 
 SITE, AGENT = "demo", "box-1"
 _READY_S = 30.0
@@ -29,13 +30,13 @@ _STOP_S = 10.0
 class Program:
     """One child process. Its standard output may begin with one JSON line that says that it is ready."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
         self._log = log
         # A pipe on standard input tells the simulators that we are gone, however we ended.
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -125,12 +126,28 @@ class Campus:
         config = self.folder / "agent.yaml"
         config.write_text(yaml.safe_dump(agent_config(self.folder, broker_port, devices), sort_keys=False))
         self.page = str(centre.ready()["page"])
-        self._start("agent", ["edge_agent.cli", "run", str(config)])
+        self._await_agent(self._start("agent", ["edge_agent.cli", "run", str(config)]))
+
+    def _await_agent(self, agent: Program) -> None:
+        deadline = time.monotonic() + _READY_S
+        while True:
+            agent.check()
+            try:
+                ask(self.socket, "status")
+                return
+            except LinkRefused:
+                if time.monotonic() > deadline:
+                    raise agent.failure("did not get ready") from None
+                time.sleep(0.05)
 
     def _start(self, name: str, arguments: list[str]) -> Program:
-        program = Program(name, arguments, self.folder / "logs" / f"{name}.log")
+        program = Program(name, [sys.executable, "-m", *arguments], self.folder / "logs" / f"{name}.log")
         self._programs.append(program)
         return program
+
+    def program(self, name: str) -> Program:
+        """One of sim, broker, gateway and agent."""
+        return next(program for program in self._programs if program.name == name)
 
     def check(self) -> None:
         """Raises PlantroomError when a part has ended by itself."""

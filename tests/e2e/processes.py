@@ -26,6 +26,7 @@ import yaml
 from device_profiles.errors import LinkRefused
 from edge_agent.cli.demo_campus import Program
 from edge_agent.local_api import ask
+from tests.gateway.mqtt_box import MOSQUITTO
 
 WAIT_S = 30.0
 SITE, AGENT = "hq", "box-1"
@@ -110,6 +111,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def samples_of(get: Callable[[str], Any], site: str, device: str) -> Iterator[tuple[str, list[tuple[int, Any]]]]:
+    """(point, every raw sample of the last eight days) of a device, asked of the HTTP API."""
+    names = [point["id"] for point in get(f"/api/v1/points?site={site}&device={device}")]
+    for at in range(0, len(names), 50):
+        path = f"/api/v1/history?site={site}&device={device}&points={','.join(names[at : at + 50])}&from=-8d"
+        yield from ((name, series["samples"]) for name, series in get(path)["points"].items())
+
+
 class Site:
     """`with Site(folder) as site:` nothing runs yet; start what the test needs. Parts are named as the methods start them."""
 
@@ -133,24 +142,35 @@ class Site:
 
     # --- parts
 
-    def start(self, name: str, *arguments: str | Path) -> Program:
-        """Starts `python -m ARGUMENTS...`; its standard error goes to NAME.log, one file for all its lives."""
-        log = self.folder / f"{name}.log"
-        program = Program(name, [str(argument) for argument in arguments], log)
+    def start(self, name: str, *command: str | Path) -> Program:
+        """Starts a program; its standard error goes to NAME.log, one file for all its lives."""
+        program = Program(name, [str(part) for part in command], self.folder / f"{name}.log")
         self._programs[name] = program
         return program
+
+    def start_ours(self, name: str, *arguments: str | Path) -> Program:
+        """Starts `plantroom ARGUMENTS...`."""
+        return self.start(name, sys.executable, "-m", "edge_agent.cli", *arguments)
 
     def start_meters(self, count: int, *, model: str = "eastron-sdm630") -> None:
         """`count` meters behind one Modbus TCP gateway, units 1 to `count`."""
         units = f"1-{count}"
         command = ("sim", "device", model, "--tcp", "0", "--unit", units, "--baud", "1000000", "--json")
-        self.devices = self.start("sim", "edge_agent.cli", *command).ready()["devices"]
+        self.devices = self.start_ours("sim", *command).ready()["devices"]
 
     def start_broker(self) -> None:
         """The embedded one, on the same port in each of its lives. Its state lives in memory only."""
         until(lambda: not listens(self.broker_port), "the broker's port to be free")
-        program = self.start("broker", "gateway.broker", "--port", str(self.broker_port))
+        program = self.start("broker", sys.executable, "-m", "gateway.broker", "--port", str(self.broker_port))
         self._broker_child = int(program.ready()["pid"])
+
+    def start_mosquitto(self, lines: str = "allow_anonymous true") -> None:
+        """Debian's broker in the place of the embedded one, with a configuration of the test."""
+        assert MOSQUITTO is not None
+        config = self.folder / "mosquitto.conf"
+        config.write_text(f"user root\nlistener {self.broker_port} 127.0.0.1\n{lines}\n")
+        program = self.start("broker", MOSQUITTO, "-c", config)
+        until(lambda: program.check() or listens(self.broker_port), "mosquitto to listen")
 
     def start_gateway(self, **changes: Any) -> None:
         """The centre with the embedded store; `changes` go over its configuration."""
@@ -163,7 +183,7 @@ class Site:
         }
         path = self.folder / "gateway.yaml"
         path.write_text(yaml.safe_dump(config | changes, sort_keys=False))
-        self.page = str(self.start("gateway", "edge_agent.cli", "gateway", path, "--ready").ready()["page"]).rstrip("/")
+        self.page = str(self.start_ours("gateway", "gateway", path, "--ready").ready()["page"]).rstrip("/")
 
     def agent_file(self, *, poll: float = 0.5, **changes: Any) -> dict[str, Any]:
         """What agent.yaml says for the running meters."""
@@ -203,11 +223,16 @@ class Site:
         """The agent, once it answers on its socket; with the file as it is, unless `document` is given."""
         if document is not None:
             self.write_agent(document)
-        program = self.start("agent", "edge_agent.cli", "run", self.agent_yaml)
+        program = self.start_ours("agent", "run", self.agent_yaml)
         until(lambda: program.check() or self.asked("status"), "the agent to answer")
         return program
 
     # --- what happens to them
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Parts that were started and not ended by the test."""
+        return tuple(self._programs)
 
     def process(self, name: str) -> subprocess.Popen[bytes]:
         return self._programs[name].process
@@ -215,7 +240,7 @@ class Site:
     def kill(self, name: str) -> None:
         """kill -9."""
         program = self._programs.pop(name)
-        if name == "broker":
+        if name == "broker" and self._broker_child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._broker_child, signal.SIGKILL)
         program.process.kill()
@@ -274,8 +299,11 @@ class Site:
         """Messages of all epochs that are in the store."""
         return sum(int(entry["messages"]) for entry in self.ledger().values())
 
+    def await_stored(self, more: int, timeout_s: float = WAIT_S) -> None:
+        """Waits until so many more messages are in the store."""
+        before = self.stored()
+        until(lambda: self.stored() >= before + more, f"{more} more messages in the store", timeout_s)
+
     def samples(self, device: str) -> Iterator[tuple[str, list[tuple[int, Any]]]]:
-        """Every raw sample of every point of a device, as the store gives it back."""
-        points = [point["id"] for point in self.get(f"/api/v1/points?site={SITE}&device={device}")]
-        path = f"/api/v1/history?site={SITE}&device={device}&points={','.join(points)}&from=-8d"
-        yield from ((name, series["samples"]) for name, series in self.get(path)["points"].items())
+        """(point, every raw sample of it), as the store gives them back."""
+        yield from samples_of(self.get, SITE, device)
