@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
 import urllib.request
@@ -63,6 +64,10 @@ def _agent_yaml(folder: Path, broker: int, devices: list[dict[str, Any]], links:
     return path
 
 
+def _start(folder: Path, name: str, *arguments: str) -> Program:
+    return Program(name, [sys.executable, "-m", *arguments], folder / "logs" / f"{name}.log")
+
+
 def cpu_s(pid: int) -> float:
     """Processor time of a process and its threads in seconds (proc(5): utime and stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -79,14 +84,12 @@ def _centre(folder: Path) -> Iterator[tuple[int, str]]:
     """Broker and gateway as processes: (broker's port, address of the API)."""
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        broker = Program("broker", ["gateway.broker"], folder / "logs" / "broker.log")
+        broker = _start(folder, "broker", "gateway.broker")
         stack.callback(broker.stop)
         port = int(broker.ready()["port"])
         config = folder / "gateway.yaml"
         config.write_text(yaml.safe_dump(gateway_config(folder, port, 0), sort_keys=False))
-        gateway = Program(
-            "gateway", ["edge_agent.cli", "gateway", str(config), "--ready"], folder / "logs" / "gateway.log"
-        )
+        gateway = _start(folder, "gateway", "edge_agent.cli", "gateway", str(config), "--ready")
         stack.callback(gateway.stop)
         yield port, str(gateway.ready()["page"])
 
@@ -94,9 +97,7 @@ def _centre(folder: Path) -> Iterator[tuple[int, str]]:
 @contextmanager
 def _servers(folder: Path, count: int) -> Iterator[list[int]]:
     """Fast Modbus TCP servers that answer 124 holding registers: their ports."""
-    program = Program(
-        "sim", ["edge_agent.cli", "sim", "bench-server", "--ports", str(count)], folder / "logs" / "sim.log"
-    )
+    program = _start(folder, "sim", "edge_agent.cli", "sim", "bench-server", "--ports", str(count))
     try:
         yield list(program.ready()["ports"])
     finally:
@@ -122,7 +123,7 @@ def _running(devices: int, points: int, poll: float, folder: Path, broker: int, 
     links = {f"tcp-{n}": f"tcp://127.0.0.1:{ports[n % len(ports)]}" for n in range(devices)}
     listed = [{"id": f"meter-{n}", "link": f"tcp-{n}", "unit": 1, "profile": _PROFILE} for n in range(devices)]
     config = _agent_yaml(folder, broker, listed, links)
-    agent = Program("agent", ["edge_agent.cli", "run", str(config)], folder / "logs" / "agent.log")
+    agent = _start(folder, "agent", "edge_agent.cli", "run", str(config))
     try:
         yield agent
     finally:
@@ -162,7 +163,7 @@ def bench_agent(seconds: float = 12.0) -> dict[str, Any]:
 
 def _naive(folder: Path, broker: int, port: int) -> float:
     """Points a second of processor of the straightforward pipeline, in a process of its own."""
-    program = Program("naive", ["edge_agent.bench_naive", str(port), str(broker)], folder / "logs" / "naive.log")
+    program = _start(folder, "naive", "edge_agent.bench_naive", str(port), str(broker))
     try:
         return float(program.ready()["points_per_core_s"])
     finally:

