@@ -318,7 +318,8 @@ class Database:
 
     def give_back(self, pages: int) -> None:
         """Returns at most `pages` free pages to the file system."""
-        self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+        # Each page is a step without columns, and `execute` stops after the first such step.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
 
     def checkpoint(self) -> None:
         """Moves the write-ahead log into the database, synced. Its blocks stay, so that a full disk can be written on."""

@@ -30,6 +30,9 @@ SHED_STEPS = 64
 """Most deletions in one go before new messages get their turn."""
 SHED_BYTES = 256 * 1024
 """Least that is deleted at a time, so that not every commit of a full spool reports a loss."""
+SPARE_BYTES = 64 * 1024**2
+"""Free pages that the file keeps for the next outage; what is beyond goes back to the file system, a little with each commit."""
+GIVE_BACK_PAGES = 1024
 ROW_BYTES = 64
 """What a row takes besides its payload."""
 
@@ -203,8 +206,7 @@ class Disk:
 
     def note(self) -> None:
         """Takes the figures anew."""
-        fill = self._attempt(lambda database: SpoolFill(database.held, database.sizes()[0], database.oldest_ms()))
-        self.fill = fill or SpoolFill(0, 0, None)
+        self.fill = self._attempt(_fill) or SpoolFill(0, 0, None)
 
     # -- damaged files
 
@@ -304,6 +306,13 @@ class Disk:
         if database is not None:
             with suppress(sqlite3.Error):  # closing checkpoints, which the disk may refuse: the log stays for next time
                 database.close()
+
+
+def _fill(database: Database) -> SpoolFill:
+    used, size = database.sizes()
+    if size - used > SPARE_BYTES + used:
+        database.give_back(GIVE_BACK_PAGES)
+    return SpoolFill(database.held, used, database.oldest_ms())
 
 
 def _check(database: Database) -> None:

@@ -224,3 +224,17 @@ async def test_two_agents_in_one_folder_are_refused(tmp_path: Path) -> None:
     assert caught.value.where == str(tmp_path)
     await box.spool.close()
     await Box(tmp_path / "spool.db").spool.close()
+
+
+async def test_after_an_outage_the_disk_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "SPARE_BYTES", 1024**2)
+    box = Box(tmp_path / "spool.db")
+    for _ in range(4000):
+        box.put(size=3000)
+    await box.spool.flush()
+    box.spool.forget(box.spool.epoch, [(1, 3900)])
+    for _ in range(20):
+        await box.spool.flush()
+    assert [entry.seq for entry in await box.spool.backlog(0, 1000, 2**30)] == list(range(3901, 4001))
+    await box.spool.close()
+    assert (tmp_path / "spool.db").stat().st_size < 4 * 1024**2

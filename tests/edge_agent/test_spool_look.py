@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.cli import COMMANDS, _load
-from edge_agent.cli.shell import run
+from edge_agent.cli import main
 from edge_agent.model import SpoolSettings
 from edge_agent.spool import Kind, Spool
 
@@ -35,9 +34,10 @@ async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = run(COMMANDS, _load, ["spool", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main(["spool", *arguments])
     said = capsys.readouterr()
-    return code, said.out, said.err
+    return int(ended.value.code or 0), said.out, said.err
 
 
 def lines(text: str) -> list[dict[str, Any]]:
