@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -70,6 +71,7 @@ class DeadLetters:
         self._file: int | None = None
         self._size = 0
         self._waiting: list[bytes] = []
+        self._writing = threading.Lock()
         self._next_id = 1
         self._seen: dict[bytes, None] = {}
         self.by_reason: dict[str, int] = {}
@@ -120,6 +122,10 @@ class DeadLetters:
 
     def sync(self) -> None:
         """Everything added until now is on the disk; may run in another thread. Raises StoreUnavailable; nothing is forgotten."""
+        with self._writing:
+            self._sync()
+
+    def _sync(self) -> None:
         waiting = self._waiting[:]
         if not waiting:
             return

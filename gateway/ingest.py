@@ -238,7 +238,7 @@ class Ingest:
                 failures += 1
                 self.count["retries"] += 1
                 self._store_down(error, time.monotonic() - began)
-                await asyncio.sleep(self._wait_s(error, failures))
+                await asyncio.sleep(wait_s(error, failures, self._limits.retry_s))
             else:
                 self._store_up(failures)
                 return refused
@@ -259,7 +259,7 @@ class Ingest:
             except StoreUnavailable as error:
                 failures += 1
                 self._alarm("dead_letters", str(error))
-                await asyncio.sleep(self._wait_s(error, failures))
+                await asyncio.sleep(wait_s(error, failures, self._limits.retry_s))
 
     def _settle(self, intake: Intake) -> None:
         for origin, receipt in intake.receipts.items():
@@ -289,10 +289,6 @@ class Ingest:
                 self.count["receipts"] += 1
 
     # --- the store's moods --------------------------------------------------------------------------------------------
-
-    def _wait_s(self, error: StoreUnavailable, failures: int) -> float:
-        backoff = min(_RETRY_CAP_S, self._limits.retry_s * 2.0 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)
-        return max(min(error.retry_after_s or 0.0, _RETRY_CAP_S), backoff)
 
     def _store_down(self, error: StoreUnavailable, for_s: float) -> None:
         name = "store_misconfigured" if isinstance(error, StoreMisconfigured) else "store_unavailable"
@@ -360,6 +356,12 @@ class Ingest:
             "latency_ms": {"p50": _quantile(latency, 0.5), "p99": _quantile(latency, 0.99)},
             "alarms": dict(self.alarms),
         }
+
+
+def wait_s(error: StoreUnavailable, failures: int, first_s: float) -> float:
+    """How long to wait after so many failures: what the store asks for, at most a minute, or a doubling backoff with jitter."""
+    backoff = min(_RETRY_CAP_S, first_s * 2.0 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)
+    return max(min(error.retry_after_s or 0.0, _RETRY_CAP_S), backoff)
 
 
 def _quantile(ordered: list[int], share: float) -> int | None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from message_box import AGENT, NOW, SITE, TOPICS
-from mqtt_box import settings, until
 
 from gateway.deadletter import DeadLetters
 from gateway.ingest import Ingest, Limits
@@ -19,6 +17,8 @@ from gateway.mqtt import Incoming, MqttSession
 from gateway.stores.base import Refused, RowBatch, Store
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.sqlite_write import Retention
+from tests.gateway.message_box import AGENT, NOW, SITE, TOPICS
+from tests.gateway.mqtt_box import settings, until
 
 QUICK = Limits(retry_s=0.01, store_down_s=0.2, stop_s=3.0)
 

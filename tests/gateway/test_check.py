@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from message_box import AGENT, DEV, EPOCH, NOW, SITE, TOPICS, event, telemetry
 
 from gateway import check
 from gateway.check import Rejection
 from gateway.contract.topics import parse
+from tests.gateway.message_box import AGENT, DEV, EPOCH, NOW, SITE, TOPICS, event, telemetry
 
 
 def reason(payload: bytes) -> str | None:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from message_box import AGENT, DEV, SITE
-from test_inventory import meta, say, state, status
 
 from gateway.completeness import Completeness, PointCompleteness, count_slots
 from gateway.contract.messages import PointMeta
@@ -17,6 +15,8 @@ from gateway.inventory import Inventory
 from gateway.stores.base import ClassRow, EventRow, QualityRow, Row, RowBatch
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.sqlite_write import Retention
+from tests.gateway.message_box import AGENT, DEV, SITE
+from tests.gateway.test_inventory import meta, say, state, status
 
 T = 1_795_276_800_000
 S, MIN, HOUR = 1000, 60_000, 3_600_000

@@ -11,13 +11,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from fake_influx import FakeInflux, fake_influx
-from real_stores import influxd, needs_influxd, needs_victoria, query, victoria
 
 from device_profiles.errors import StoreUnavailable
 from gateway.stores.base import ClassRow, EventRow, LedgerRow, QualityRow, Row, RowBatch, Step, StoreMisconfigured
 from gateway.stores.influx import InfluxSettings, InfluxStore
 from gateway.stores.influx_http import SAME_BODY
+from tests.gateway.fake_influx import FakeInflux, fake_influx
+from tests.gateway.real_stores import influxd, needs_influxd, needs_victoria, query, victoria
 
 T = 1_795_276_800_000
 VERSIONS = ("v1", "v2", "v3")

@@ -10,11 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from centre import QUICK, MoodyStore, centre, fake_agent, sqlite_store
 from hypothesis import given
 from hypothesis import strategies as st
-from message_box import AGENT, DEV, EPOCH, NOW, SITE, TOPICS, event, telemetry
-from mqtt_box import mosquitto, needs_mosquitto, until
 
 from device_profiles.errors import StoreUnavailable
 from gateway.broker import EmbeddedBroker
@@ -22,6 +19,9 @@ from gateway.contract.topics import Topics
 from gateway.ingest import Limits
 from gateway.intake import ranges
 from gateway.stores.base import StoreMisconfigured
+from tests.gateway.centre import QUICK, MoodyStore, centre, fake_agent, sqlite_store
+from tests.gateway.message_box import AGENT, DEV, EPOCH, NOW, SITE, TOPICS, event, telemetry
+from tests.gateway.mqtt_box import mosquitto, needs_mosquitto, until
 
 T = NOW - 10_000
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from message_box import AGENT, DEV, NOW, SITE, TOPICS
 
 from gateway.contract.topics import Topics, parse
 from gateway.inventory import Inventory
+from tests.gateway.message_box import AGENT, DEV, NOW, SITE, TOPICS
 
 
 async def opened(folder: Path, **more: Any) -> Inventory:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from fake_influx import parse_line
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.stores import line
 from gateway.stores.base import ClassRow, EventRow, LedgerRow, PointRow, QualityRow, Row
 from gateway.stores.line import Unencodable
+from tests.gateway.fake_influx import parse_line
 
 T = 1795355245338
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from message_box import AGENT, DEV, NOW, SITE, event, telemetry
-
 from gateway import check, rows
 from gateway.stores.base import ClassRow, PointRow, QualityRow, Row
+from tests.gateway.message_box import AGENT, DEV, NOW, SITE, event, telemetry
 
 T = NOW - 1000
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import aiohttp
 import pytest
-from centre import fake_agent
-from message_box import DEV, TOPICS, event, telemetry
-from mqtt_box import until
 
 from edge_agent.cli import main
 from gateway.broker import EmbeddedBroker
 from gateway.contract.messages import encode
 from gateway.contract.topics import Topics
 from gateway.deadletter import DeadLetters
+from tests.gateway.centre import fake_agent
+from tests.gateway.message_box import DEV, TOPICS, event, telemetry
+from tests.gateway.mqtt_box import until
 
 
 async def plantroom(*arguments: str) -> tuple[int, str, str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_stores import influxd, needs_influxd
 
 from gateway.stores.base import ClassRow, EventRow, LedgerRow, PointRow, QualityRow, Row, RowBatch, Step, Store
 from gateway.stores.influx import InfluxSettings, InfluxStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.sqlite_write import Retention
+from tests.gateway.real_stores import influxd, needs_influxd
 
 NOW = 1_795_355_300_000
 T = 1_795_276_800_000
