@@ -29,7 +29,7 @@ SHORT_SCHEMA: dict[str, Any] = {
 class Strict(BaseModel):
     """A key that is not known is an error, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Modbus(Strict):
