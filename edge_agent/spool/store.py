@@ -163,7 +163,7 @@ class Spool:
         return {key: _decode(value) for key, value in self._state.get(namespace, {}).items()}
 
     def save_state(self, namespace: str, key: str, value: Any | None) -> None:
-        """Keeps a value (anything MessagePack knows) with the next commit; None removes the key."""
+        """Keeps a value (anything MessagePack knows: integers of 64 bits) with the next commit; None removes the key."""
         values = self._state.setdefault(namespace, {})
         if value is None:
             if values.pop(key, None) is not None:

@@ -66,7 +66,7 @@ class SpoolMachine(RuleBasedStateMachine):
             for seq in range(low, high + 1):
                 self.put.pop((epoch, seq), None)
 
-    @rule(key=st.sampled_from("abc"), value=st.none() | st.integers())
+    @rule(key=st.sampled_from("abc"), value=st.none() | st.integers(-(2**63), 2**64 - 1))
     def save(self, key: str, value: int | None) -> None:
         self.spool.save_state("n", key, value)
         if value is None:
