@@ -38,6 +38,17 @@ class LocalApi:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> LocalApi:
+        """Raises LinkRefused when another agent answers there or the socket cannot be made."""
+        try:
+            return await self._listen()
+        except OSError as error:
+            raise LinkRefused(
+                f"the local socket cannot be made ({error.strerror or error})",
+                where=str(self._path),
+                next_step="choose another `socket`, or let the agent's user write its folder",
+            ) from error
+
+    async def _listen(self) -> LocalApi:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if _answers(self._path):
             raise LinkRefused(

@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import paho.mqtt.client as mqtt
 import yaml
+from paho.mqtt.enums import CallbackAPIVersion
 
 from device_profiles.errors import LinkRefused
 from edge_agent.cli.demo_campus import Program
@@ -119,6 +121,44 @@ def samples_of(get: Callable[[str], Any], site: str, device: str) -> Iterator[tu
         yield from ((name, series["samples"]) for name, series in get(path)["points"].items())
 
 
+class Listener:
+    """Somebody else at the broker: keeps every message of the filters it subscribes to, with the time it came."""
+
+    def __init__(self, port: int, *filters: str) -> None:
+        self.heard: list[tuple[int, str, bytes, bool]] = []
+        """(UTC ms, topic, payload, retained)"""
+        self._filters = filters
+        self._subscribed = threading.Event()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="", protocol=mqtt.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe(
+            [(name, mqtt.SubscribeOptions(1)) for name in filters]
+        )
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = lambda _c, _u, message: self.heard.append(
+            (time.time_ns() // 1_000_000, message.topic, message.payload, message.retain)
+        )
+        self._client.connect("127.0.0.1", port, clean_start=True)
+        self._client.loop_start()
+
+    def __enter__(self) -> Listener:
+        assert self._subscribed.wait(WAIT_S), "no SUBACK"
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, **options: Any) -> int:
+        """QoS 1; returns the reason of the PUBACK as a number, 0 for success."""
+        info = self._client.publish(topic, payload, qos=1, **options)
+        info.wait_for_publish(WAIT_S)
+        return int(info.rc)
+
+    def last(self, topic: str) -> bytes | None:
+        """The newest payload of a topic, None while nothing came."""
+        return next((payload for _, name, payload, _ in reversed(self.heard) if name == topic), None)
+
+
 class Site:
     """`with Site(folder) as site:` nothing runs yet; start what the test needs. Parts are named as the methods start them."""
 
@@ -152,10 +192,23 @@ class Site:
         """Starts `plantroom ARGUMENTS...`."""
         return self.start(name, sys.executable, "-m", "edge_agent.cli", *arguments)
 
-    def start_meters(self, count: int, *, model: str = "eastron-sdm630") -> None:
-        """`count` meters behind one Modbus TCP gateway, units 1 to `count`."""
+    def start_meters(self, count: int, *, model: str = "eastron-sdm630", speed: float = 10.0) -> None:
+        """`count` meters behind one Modbus TCP gateway, units 1 to `count`; quick enough that no two readings are equal."""
         units = f"1-{count}"
-        command = ("sim", "device", model, "--tcp", "0", "--unit", units, "--baud", "1000000", "--json")
+        command = (
+            "sim",
+            "device",
+            model,
+            "--tcp",
+            "0",
+            "--unit",
+            units,
+            "--baud",
+            "1000000",
+            "--speed",
+            str(speed),
+            "--json",
+        )
         self.devices = self.start_ours("sim", *command).ready()["devices"]
 
     def start_broker(self) -> None:
