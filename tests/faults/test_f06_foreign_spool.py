@@ -61,7 +61,9 @@ async def test_without_its_log_it_starts_from_the_database(tmp_path: Path) -> No
     (killed / "spool.db-wal").unlink()
     box, numbers = await _opened(killed)
     again = {(epoch, seq) for epoch, seq in numbers - held}
-    assert again <= {(epoch, seq) for epoch, _ in held for seq in range(1, 6)}, "only what was acknowledged since may return"
+    assert again <= {(epoch, seq) for epoch, _ in held for seq in range(1, 6)}, (
+        "only what was acknowledged since may return"
+    )
     await box.spool.close()
 
 
