@@ -36,8 +36,13 @@ def _load(reference: str) -> object:
     return getattr(import_module(module), name)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Entry point of the `plantroom` command. Exit codes: 0 ok, 1 found a problem, 2 usage."""
+def invoke(argv: list[str]) -> int:
+    """Runs one command line and returns its exit code: 0 ok, 1 found a problem, 2 usage."""
     from edge_agent.cli.shell import run
 
-    sys.exit(run(COMMANDS, SERVICES, _load, sys.argv[1:] if argv is None else argv))
+    return run(COMMANDS, SERVICES, _load, argv)
+
+
+def main() -> None:
+    """Entry point of the `plantroom` command."""
+    sys.exit(invoke(sys.argv[1:]))

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from device_profiles.library import Library
-from edge_agent.cli import COMMANDS, _load
-from edge_agent.cli.shell import run
+from edge_agent.cli import invoke
 
 
 def profile(*argv: str) -> int:
-    return run(COMMANDS, _load, ["profile", *argv])
+    return invoke(["profile", *argv])
 
 
 def test_list_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.cli import COMMANDS, _load
-from edge_agent.cli.shell import run
+from edge_agent.cli import invoke
 
 sys.path.append(str(Path(__file__).parents[1] / "drivers"))
 from modbus_slave import Slave, honest, honest_rtu, pty_server, rtu_tcp_server, tcp_server
@@ -63,7 +62,7 @@ def sdm630(**more: Any) -> Slave:
 
 
 def plantroom(*argv: str) -> int:
-    return run(COMMANDS, _load, list(argv))
+    return invoke(list(argv))
 
 
 def test_a_profile_needs_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:

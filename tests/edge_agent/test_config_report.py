@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from edge_agent import config_ports
-from edge_agent.cli import COMMANDS, _load
+from edge_agent.cli import invoke
 from edge_agent.cli.schema import File, schema_of
-from edge_agent.cli.shell import run
 from edge_agent.config_report import examine
 
 GOOD = """\
@@ -28,7 +27,7 @@ devices:
 
 
 def plantroom(*arguments: str) -> int:
-    return run(COMMANDS, _load, list(arguments))
+    return invoke(list(arguments))
 
 
 @pytest.fixture
