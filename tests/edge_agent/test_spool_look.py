@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.cli import main
+from edge_agent.cli import invoke
 from edge_agent.model import SpoolSettings
 from edge_agent.spool import Kind, Spool
 
@@ -34,10 +34,9 @@ async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(["spool", *arguments])
+    code = invoke(["spool", *arguments])
     said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
+    return code, said.out, said.err
 
 
 def lines(text: str) -> list[dict[str, Any]]:
