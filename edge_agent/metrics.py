@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _REQUEST_BYTES = 8192
+_UP = ("ok", "degraded", "open")
+"""States of a device, and of a link, in which values come."""
 _TIME_LIMIT_S = 10.0
 
 
@@ -41,7 +43,7 @@ def _labelled(label: str, prefix: str, rows: Iterable[tuple[str, Mapping[str, An
             family.add_metric([row_id], value)
         if "state" in row:
             family = families.setdefault("up", GaugeMetricFamily(f"{prefix}_up", "answers", labels=[label]))
-            family.add_metric([row_id], 1.0 if row["state"] in ("ok", "degraded") else 0.0)
+            family.add_metric([row_id], 1.0 if row["state"] in _UP else 0.0)
     return families.values()
 
 

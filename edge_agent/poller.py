@@ -139,6 +139,7 @@ class LinkPoller:
         elapsed = max(1e-9, self._clock.monotonic() - self._began)
         return {
             "state": "open" if self._reader is not None else "closed",
+            "trouble": None if self._reader is not None else self._trouble,
             "devices": len(states),
             "down": states.count("down"),
             "reads": self._reads,

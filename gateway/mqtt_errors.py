@@ -53,8 +53,8 @@ _REFUSALS = {
     0x99: ("payload format not valid", "report this as a defect"),
     0x9A: ("retained messages are not supported", "allow retained messages in the broker"),
     0x9B: ("QoS 1 is not supported", "allow QoS 1 in the broker"),
-    0x9C: ("use another server", "set mqtt.host to the server the broker's operator names"),
-    0x9D: ("the server moved", "set mqtt.host to the server the broker's operator names"),
+    0x9C: ("use another server", "set mqtt.url to the server the broker's operator names"),
+    0x9D: ("the server moved", "set mqtt.url to the server the broker's operator names"),
     0x9E: ("shared subscriptions are not supported", "allow shared subscriptions in the broker"),
     0x9F: ("connections come faster than the broker allows", "raise the broker's connection rate limit"),
     0xA2: ("wildcard subscriptions are not supported", "allow wildcard subscriptions in the broker"),
@@ -92,12 +92,10 @@ def unreachable(exc: BaseException, *, where: str, timeout_s: float, cert: Path 
         )
     if isinstance(exc, socket.gaierror):
         return LinkRefused(
-            f"the name does not resolve ({exc.strerror})", where=where, next_step="correct mqtt.host or the DNS"
+            f"the name does not resolve ({exc.strerror})", where=where, next_step="correct mqtt.url or the DNS"
         )
     if isinstance(exc, ConnectionRefusedError):
-        return LinkRefused(
-            "nothing listens there", where=where, next_step="start the broker or correct mqtt.host and mqtt.port"
-        )
+        return LinkRefused("nothing listens there", where=where, next_step="start the broker or correct mqtt.url")
     return LinkLost(f"the network failed ({reason_of(exc)})", where=where, next_step="look at the network")
 
 
@@ -138,7 +136,7 @@ def _tls(exc: ssl.SSLError, *, where: str, cert: Path | None) -> LinkRefused:
         if "expired" in found:
             step = "renew the broker's certificate, and check this machine's clock"
         elif "match" in found or "mismatch" in found:
-            step = "set mqtt.host to a name that the broker's certificate carries"
+            step = "set mqtt.url to a name that the broker's certificate carries"
         else:
             step = "set mqtt.ca to the authority that signed the broker's certificate"
         return LinkRefused(f"the broker's certificate is not accepted: {found}", where=where, next_step=step)

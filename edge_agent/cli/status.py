@@ -47,10 +47,19 @@ def _show(status: Mapping[str, Any]) -> None:
     )
     oldest = f", the oldest from {_time(spool['oldest'])}" if spool["oldest"] else ""
     console.print(f"spool: {spool['msgs']} messages, {spool['bytes'] / 1e6:.1f} MB{oldest}")
+    troubles = [*uplink["alarms"].values(), *([f"probes only: {uplink['probing']}"] if uplink["probing"] else [])]
+    for name, link in status["links"].items():
+        if why := link["trouble"]:
+            troubles.append(why if why.startswith(name) else f"{name}: {why}")
+    for text in troubles:
+        console.print(f"[yellow]![/] {escape(printable(text))}", highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for name in ("device", "name", "link", "unit", "state", "reads", "failed", "rtt ms", "last reading"):
         table.add_column(
-            name, justify="right" if name in ("reads", "failed", "rtt ms") else "left", no_wrap=name == "device"
+            name,
+            justify="right" if name in ("reads", "failed", "rtt ms") else "left",
+            no_wrap=name == "device",
+            overflow="fold",
         )
     for device in status["devices"]:
         state = (

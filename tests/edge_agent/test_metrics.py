@@ -13,7 +13,7 @@ FIGURES: Mapping[str, Any] = {
     "acquisitions": 12,
     "process": {"rss_mb": 41.5, "uptime_s": 3},
     "uplink": {"connected": True, "probing": None},
-    "links": {"rs485-1": {"state": "open", "devices": 2, "load": 0.25}, 'odd"link': {"devices": 1}},
+    "links": {"rs485-1": {"state": "open", "devices": 2, "load": 0.25}, 'odd"link': {"state": "closed", "devices": 1}},
 }
 DEVICES = [
     {"id": "m1", "state": "ok", "ok": 5, "err": 1, "rtt_ms": 12.5},
@@ -38,6 +38,7 @@ def test_every_number_is_there_once_and_nothing_else() -> None:
     assert found["plantroom_link_devices", 'odd"link'] == 1
     assert found["plantroom_device_rtt_ms", "m1"] == 12.5
     assert (found["plantroom_device_up", "m1"], found["plantroom_device_up", "m2"]) == (1, 0)
+    assert (found["plantroom_link_up", "rs485-1"], found["plantroom_link_up", 'odd"link']) == (1, 0)
     assert not any("probing" in name for name, _ in found)
 
 

@@ -119,7 +119,7 @@ async def test_broker_under_another_name(tmp_path: Path) -> None:
     async with mosquitto(tmp_path, lines(authority.file, *authority.sign("server", host="hq.example"))) as broker:
         reason = await first_reason(Setup(authority, broker).client())
         assert "IP address mismatch" in reason
-        assert "mqtt.host" in reason
+        assert "mqtt.url" in reason
 
 
 async def test_broker_with_an_expired_certificate(tmp_path: Path) -> None:
