@@ -17,7 +17,12 @@ def device(*points: Point, name: str = "Incomer 1") -> Device:
 
 
 def point(**more: object) -> Point:
-    fields: dict[str, object] = {"id": "power_active", "quantity": "power", "unit": "W", "address": {"table": "input", "reg": 52}}
+    fields: dict[str, object] = {
+        "id": "power_active",
+        "quantity": "power",
+        "unit": "W",
+        "address": {"table": "input", "reg": 52},
+    }
     return Point.model_validate(fields | {"type": "s32", "poll": 10, "heartbeat": 300} | more)
 
 
@@ -32,16 +37,24 @@ def test_units_are_those_of_the_vocabulary() -> None:
 
 
 def test_an_aligned_point_tells_its_marks_and_no_heartbeat() -> None:
-    told = meta(device(point(id="energy_active_import", quantity="energy", unit="kW.h", type="f32", align=900)), "").points
+    told = meta(
+        device(point(id="energy_active_import", quantity="energy", unit="kW.h", type="f32", align=900)), ""
+    ).points
     assert (told["energy_active_import"].align_s, told["energy_active_import"].hb_s) == (900, None)
     assert told["energy_active_import"].res is None
 
 
 def test_the_revision_changes_with_the_content_only() -> None:
-    first, same, other = meta(device(point()), ""), meta(device(point()), ""), meta(device(point(), name="Incomer 2"), "")
+    first, same, other = (
+        meta(device(point()), ""),
+        meta(device(point()), ""),
+        meta(device(point(), name="Incomer 2"), ""),
+    )
     assert first.rev == same.rev != other.rev
     assert len(first.rev) == 8
 
 
 def test_internal_points_are_not_announced() -> None:
-    assert set(meta(device(point(), point(id="x_w_sf", quantity=None, unit=None, internal=True)), "").points) == {"power_active"}
+    assert set(meta(device(point(), point(id="x_w_sf", quantity=None, unit=None, internal=True)), "").points) == {
+        "power_active"
+    }
