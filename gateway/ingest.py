@@ -76,7 +76,8 @@ class Ingest:
         self._reader = Reader(inventory)
         self._window: deque[Incoming] = deque()
         self._window_bytes = 0
-        self._arrived = asyncio.Event()
+        self._stirred = asyncio.Event()
+        """Something arrived, or a write ended."""
         self._may_connect = asyncio.Event()
         self._may_connect.set()
         self._leave = asyncio.Event()
@@ -159,20 +160,16 @@ class Ingest:
             while True:
                 while running and running[0].done():
                     running.popleft().result()
-                if len(running) >= self._limits.in_flight:
-                    await asyncio.wait((running[0],))
+                if self._window and len(running) < self._limits.in_flight:
+                    intake = await self._take()
+                    task = asyncio.create_task(
+                        self._bring(intake, running[-1] if running else None), name="ingest-write"
+                    )
+                    task.add_done_callback(lambda _: self._stirred.set())
+                    running.append(task)
                     continue
-                if not self._window:
-                    self._arrived.clear()
-                    wake = asyncio.create_task(self._arrived.wait())
-                    await asyncio.wait((wake, *running), return_when=asyncio.FIRST_COMPLETED)
-                    wake.cancel()
-                    continue
-                intake = await self._take()
-                settled = asyncio.create_task(
-                    self._bring(intake, running[-1] if running else None), name="ingest-write"
-                )
-                running.append(settled)
+                self._stirred.clear()
+                await self._stirred.wait()
         finally:
             if running:
                 with suppress(TimeoutError):
@@ -187,7 +184,7 @@ class Ingest:
     def _received(self, message: Incoming) -> None:
         self._window.append(message)
         self._window_bytes += len(message.payload)
-        self._arrived.set()
+        self._stirred.set()
         limits = self._limits
         if not self._is_paused and (
             len(self._window) >= limits.window_messages or self._window_bytes >= limits.window_bytes
