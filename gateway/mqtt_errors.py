@@ -31,7 +31,7 @@ _REFUSALS = {
     ),
     0x87: (
         "client {client} (user {user}) is not authorised",
-        "register the agent in the broker's users and access list",
+        "correct mqtt.username and mqtt.password, or enter the client in the broker's users and access list",
     ),
     0x88: ("the server is unavailable", "wait, or look at the broker's host"),
     0x89: ("the server is busy", "wait; more brokers or fewer clients if it stays so"),

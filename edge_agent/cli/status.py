@@ -17,7 +17,7 @@ _COLOURS = {"ok": "green", "degraded": "yellow", "down": "red", "disabled": "dim
 def command(socket: Socket = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the agent's devices, links, spool and connection.
 
-    Exit code 1 when a device is down or the broker is away.
+    Exit code 1 when a device is down, or broker or ingest do not take what is sent.
     """
     from edge_agent.local_api import ask
 
@@ -26,7 +26,9 @@ def command(socket: Socket = None, config: ConfigFile = None, as_json: AsJson = 
         print(json.dumps(status))
     else:
         _show(status)
-    has_trouble = not status["uplink"]["connected"] or any(device["state"] == "down" for device in status["devices"])
+    uplink = status["uplink"]
+    is_away = not uplink["connected"] or uplink["probing"] or uplink["alarms"]
+    has_trouble = bool(is_away) or any(device["state"] == "down" for device in status["devices"])
     raise typer.Exit(1 if has_trouble else 0)
 
 
