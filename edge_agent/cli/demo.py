@@ -20,6 +20,9 @@ import typer
 from device_profiles.errors import PlantroomError
 from edge_agent.cli.demo_campus import AGENT, SITE, Campus
 
+_WIDE = 96
+_OTHER_LINES = 4
+"""Of the screen: where the page is, title, heading, and the cursor's."""
 _HEADLINES = ("power_active", "zone_temperature", "speed_actual", "frequency")
 
 
@@ -100,13 +103,14 @@ def _show(campus: Campus, stop: Sequence[int], until: float) -> None:
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while not stop and time.monotonic() < until:
             campus.check()
-            live.update(_table(campus), refresh=True)
+            live.update(_table(campus, console.width, console.height), refresh=True)
             for _ in range(10):
                 if not stop and time.monotonic() < until:
                     time.sleep(0.1)
 
 
-def _table(campus: Campus) -> Any:
+def _table(campus: Campus, width: int, height: int) -> Any:
+    """Where the terminal is too small for all devices, branches and then the last ones are left to the page."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -116,28 +120,36 @@ def _table(campus: Campus) -> Any:
     for sample in _get(campus.page, "/api/v1/latest"):
         latest.setdefault(sample["device"], []).append(sample)
     table = Table(box=None, pad_edge=False, title_justify="left")
-    table.title = f"{health['ingest'].get('stored', 0)} messages stored"
-    for name in ("device", "class", "link", "state", "points", "value", "age s"):
+    shown = sorted(devices, key=_natural)
+    if len(shown) > height - _OTHER_LINES:
+        shown = [device for device in shown if device["parent"] is None][: max(1, height - _OTHER_LINES)]
+    rest = f"; {len(shown)} of {len(devices)} devices, all are on the page" if len(shown) < len(devices) else ""
+    table.title = f"{health['ingest'].get('stored', 0)} messages stored{rest}"
+    is_wide = width >= _WIDE
+    for name in ("device", *(("class",) if is_wide else ()), "link", "state", "points", "value", "age s"):
         table.add_column(name, justify="right" if name in ("points", "age s") else "left", no_wrap=True)
     now = time.time()
-    for device in sorted(
-        devices, key=lambda device: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", device["id"])]
-    ):
+    for device in shown:
         samples = latest.get(device["id"], [])
         head = _headline(samples)
-        shown = f"{head['point']} {head['label'] or head['value']} {head['unit'] or ''}" if head else "-"
+        value = f"{head['point']} {head['label'] or format(head['value'], '.7g')} {head['unit'] or ''}" if head else "-"
         age = f"{max(0.0, now - max(sample['t'] for sample in samples) / 1000):.0f}" if samples else "-"
         colour = {"ok": "green", "degraded": "yellow", "down": "red"}.get(device["state"], "dim")
         table.add_row(
             device["id"],
-            device["cls"],
+            *((device["cls"],) if is_wide else ()),
             device["addr"],
             f"[{colour}]{device['state']}[/]",
             str(device["points"]),
-            escape(shown),
+            escape(value),
             age,
         )
     return table
+
+
+def _natural(device: Mapping[str, Any]) -> list[int | str]:
+    """floor-2 before floor-10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", device["id"])]
 
 
 def _headline(samples: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

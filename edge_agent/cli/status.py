@@ -13,6 +13,11 @@ from edge_agent.cli.local import AsJson, ConfigFile, Socket, socket_of
 
 _COLOURS = {"ok": "green", "degraded": "yellow", "down": "red", "disabled": "dim", "unknown": "dim"}
 
+_COLUMNS = ("device", "name", "link", "state", "reads", "failed", "rtt ms", "age")
+_NAME, _STATE = _COLUMNS.index("name"), _COLUMNS.index("state")
+_NUMBERS = ("reads", "failed", "rtt ms", "age")
+_GAP = 2
+
 
 def command(socket: Socket = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the agent's devices, links, spool and connection.
@@ -55,32 +60,51 @@ def _show(status: Mapping[str, Any]) -> None:
             troubles.append(why if why.startswith(name) else f"{name}: {why}")
     for text in troubles:
         console.print(f"[yellow]![/] {escape(printable(text))}", highlight=False, soft_wrap=True)
+    rows = [_row(device, status["t"]) for device in status["devices"]]
+    widths = [max([len(name), *(len(row[at]) for row in rows)]) for at, name in enumerate(_COLUMNS)]
+    # Names are cut, and states beyond 24 characters folded, so that a healthy device stays on one line of a narrow terminal.
+    widths[_STATE] = min(widths[_STATE], 24)
+    widths[_NAME] = max(8, min(widths[_NAME], console.width - sum(widths) + widths[_NAME] - _GAP * len(_COLUMNS)))
     table = Table(box=None, pad_edge=False)
-    for name in ("device", "name", "link", "unit", "state", "reads", "failed", "rtt ms", "last reading"):
+    for at, name in enumerate(_COLUMNS):
         table.add_column(
             name,
-            justify="right" if name in ("reads", "failed", "rtt ms") else "left",
-            no_wrap=name == "device",
-            overflow="fold",
+            justify="right" if name in _NUMBERS else "left",
+            width=widths[at],
+            no_wrap=at != _STATE,
+            overflow="fold" if at == _STATE else "ellipsis",
         )
-    for device in status["devices"]:
-        state = (
-            device["state"]
-            + (f" {device['sc']}" if device["sc"] else "")
-            + (f": {device['note']}" if device["note"] else "")
-        )
-        table.add_row(
-            device["id"],
-            escape(printable(device["name"])),
-            device["link"] or "-",
-            str(device["unit"]),
-            f"[{_COLOURS.get(device['state'], 'default')}]{escape(printable(state))}[/]",
-            str(device["ok"]),
-            str(device["err"]),
-            "-" if device["rtt_ms"] is None else f"{device['rtt_ms']:.0f}",
-            "-" if device["t"] is None else _time(device["t"]),
-        )
+    for device, row in zip(status["devices"], rows, strict=True):
+        cells = [escape(cell) for cell in row]
+        cells[_STATE] = f"[{_COLOURS.get(device['state'], 'default')}]{cells[_STATE]}[/]"
+        table.add_row(*cells)
     console.print(table)
+
+
+def _row(device: Mapping[str, Any], now_ms: int) -> list[str]:
+    from device_profiles.logs import printable
+
+    sc = f" {device['sc']}" if device["sc"] else ""
+    note = f": {device['note']}" if device["note"] else ""
+    return [
+        device["id"],
+        printable(device["name"]),
+        f"{device['link']}:{device['unit']}" if device["link"] else "-",
+        printable(f"{device['state']}{sc}{note}"),
+        str(device["ok"]),
+        str(device["err"]),
+        "-" if device["rtt_ms"] is None else f"{device['rtt_ms']:.0f}",
+        "-" if device["t"] is None else _age(now_ms - device["t"]),
+    ]
+
+
+def _age(age_ms: int) -> str:
+    """In the unit in which it is a small number."""
+    seconds = max(0, age_ms) / 1000
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _time(t_ms: int) -> str:

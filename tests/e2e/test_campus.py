@@ -16,7 +16,7 @@ from device_profiles.vocabulary import vocabulary
 from edge_agent.cli.demo import AGENT, SITE
 from edge_agent.cli.demo_campus import Campus
 from edge_agent.local_api import ask
-from tests.e2e.processes import WAIT_S, samples_of, until
+from tests.e2e.processes import WAIT_S, plantroom, samples_of, until
 from tests.firmware_sim.test_profiles_meet_devices import LAST_DIGIT, NAMES, OWN_NAMES, PER_UNIT
 
 STANDING_STILL = 0.001
@@ -97,6 +97,16 @@ def test_units_are_the_vocabularys(running: Running) -> None:
     assert [by_point[name] for name in ("voltage_l1", "power_active", "energy_active_import", "zone_temperature")] == [
         "V", "kW", "kW.h", "Cel",
     ]  # fmt: skip
+
+
+def test_status_shows_every_device_on_one_line(running: Running) -> None:
+    done = plantroom("status", "--socket", running.campus.socket)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    devices = [device["id"] for device in running.get(f"/api/v1/devices?site={SITE}")]
+    assert len(lines) == len(devices) + 4
+    for device in devices:
+        assert [line for line in lines if line.startswith(f"{device} ") and " ok " in line], device
 
 
 def test_nothing_is_lost_and_nothing_is_there_twice(running: Running) -> None:
