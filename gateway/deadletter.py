@@ -221,7 +221,12 @@ class DeadLetters:
             return set()
 
     def _open_file(self, path: Path) -> int:
+        is_new = not path.exists()
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        if is_new:  # its name is to survive a power cut as well as what is in it
+            folder = os.open(self._folder, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
         self._size = os.fstat(file).st_size
         if self._size and not path.read_bytes().endswith(b"\n"):
             self._size += os.write(file, b"\n")  # ends a line that a power cut tore

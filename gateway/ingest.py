@@ -42,6 +42,8 @@ class Limits:
     """The bounds of one worker."""
 
     receive_maximum: int = 1000
+    batch_messages: int = 500
+    """Half of the Receive Maximum: one half is taken in while the other is being written."""
     batch_rows: int = 5000
     batch_bytes: int = 8 * 1024 * 1024
     window_messages: int = 4000
@@ -196,7 +198,12 @@ class Ingest:
         """What waits, at most a batch of it."""
         limits, window, intake = self._limits, self._window, Intake()
         taken_bytes, now_ms = 0, self._wall_ms()
-        while window and len(intake.batch) < limits.batch_rows and taken_bytes < limits.batch_bytes:
+        while (
+            window
+            and len(intake.incoming) < limits.batch_messages
+            and len(intake.batch) < limits.batch_rows
+            and taken_bytes < limits.batch_bytes
+        ):
             for _ in range(min(_SLICE, len(window))):
                 message = window.popleft()
                 taken_bytes += len(message.payload)

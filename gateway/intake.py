@@ -19,9 +19,9 @@ from gateway.mqtt import Incoming
 from gateway.stores.base import LedgerRow, Refused, RowBatch
 
 _MOST_ROUTES = 50_000
-_MOST_SEEN = 2048
+_MOST_SEEN = 512
 """Sequence numbers of an epoch whose bytes are remembered, to notice two messages under one number."""
-_MOST_EPOCHS = 4096
+_MOST_EPOCHS = 1024
 
 Origin = tuple[str, str, str]
 """(site, agent, epoch): whom an acknowledgement is for."""
@@ -188,7 +188,7 @@ class Reader:
         intake.note(position, origin, int(event.seq))
         self._compare(origin, int(event.seq), message.payload)
         device = self._inventory.device(route.site, route.dev)
-        if device is not None and device.agent != route.agent:
+        if device is not None and not self._inventory.may_take(device, route.agent):
             self.dev_conflicts += 1
             raise Rejection("dev_conflict", f"{route.dev} of {route.site} belongs to {device.agent}")
         intake.batch.add([rows.event_row(route.site, route.agent, route.dev, event, name, time)], position)

@@ -280,7 +280,7 @@ class Inventory:
         if device is None:
             device = self._add_device(topic.site, dev, topic.agent)
         elif device.agent != topic.agent:
-            if device.meta is not None:
+            if device.meta is not None and not self.may_take(device, topic.agent):
                 return "dev_conflict"
             device.agent = topic.agent
         if device.meta is None or device.meta.rev != meta.rev:
@@ -300,7 +300,7 @@ class Inventory:
         state = _state.decode(payload)
         if device is None:
             device = self._add_device(topic.site, dev, topic.agent)
-        elif device.agent != topic.agent:
+        elif not self.may_take(device, topic.agent):
             return "dev_conflict"
         if device.state is None or (device.state.state, device.state.since) != (state.state, state.since):
             self._pending.add(
@@ -333,11 +333,17 @@ class Inventory:
         if device is None:
             device = self._add_device(site, dev, agent)
         elif device.agent != agent:
-            return False
+            if not self.may_take(device, agent):
+                return False
+            device.agent = agent
         if device.last_seen_ms is None or t_ms > device.last_seen_ms:
             device.last_seen_ms = t_ms
         self._seen.add((site, dev))
         return True
+
+    def may_take(self, device: DeviceInfo, agent: str) -> bool:
+        """True for the owner of the device's id, and for everybody once the owner is registered no more (a box was replaced)."""
+        return device.agent == agent or not self.is_registered(device.site, device.agent)
 
     def saw_agent(self, site: str, agent: str) -> None:
         """A message of the agent came now."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -53,6 +54,11 @@ class Service:
         """Until SIGTERM, SIGINT or cancellation. Raises ConfigError and StoreError for what prevents the start."""
         config = self._config
         _make_folder(config.data_dir)
+        with _only_one(config.data_dir):
+            await self._open(ready)
+
+    async def _open(self, ready: Callable[[str], None]) -> None:
+        config = self._config
         inventory = Inventory(config.data_dir / "inventory.db", registered=config.agents)
         dead = dead_letters(config)
         store = make_store(config, inventory.zone)
@@ -133,6 +139,23 @@ def _make_folder(folder: Path) -> None:
             where=str(folder),
             next_step="correct data_dir, or make the folder for the gateway's user",
         ) from error
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Holds the folder: its store, inventory and dead letters have one writer. The lock ends with the process."""
+    import fcntl
+
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                "another gateway is running with this folder",
+                where=str(folder),
+                next_step="stop it, or give this worker its own data_dir",
+            ) from error
+        yield
 
 
 def _version() -> str:

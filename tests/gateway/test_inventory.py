@@ -126,6 +126,21 @@ async def test_a_device_that_only_sent_data_goes_to_whoever_announces_it(tmp_pat
     await inventory.close()
 
 
+async def test_a_box_that_was_replaced(tmp_path: Path) -> None:
+    """Once the old agent is no more in the list, its devices go to whoever announces them; till then they do not."""
+    inventory = await opened(tmp_path, registered=[(SITE, AGENT), (SITE, "gw-02")])
+    assert say(inventory, f"dev/{DEV}/meta", meta()) is None
+    assert say(inventory, f"dev/{DEV}/meta", meta(), Topics(SITE, "gw-02")) == "dev_conflict"
+    await inventory.close()
+    inventory = await opened(tmp_path, registered=[(SITE, "gw-02")])
+    assert say(inventory, f"dev/{DEV}/meta", meta("r2"), Topics(SITE, "gw-02")) is None
+    assert inventory.saw(SITE, "gw-02", DEV, NOW)
+    device = inventory.device(SITE, DEV)
+    assert device is not None
+    assert device.agent == "gw-02"
+    await inventory.close()
+
+
 async def test_registration_by_file_and_by_api(tmp_path: Path) -> None:
     inventory = await opened(tmp_path, registered=[(SITE, AGENT)])
     assert inventory.is_registered(SITE, AGENT)

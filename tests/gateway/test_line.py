@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import check, rows
 from gateway.stores import line
 from gateway.stores.base import ClassRow, EventRow, LedgerRow, PointRow, QualityRow, Row
 from gateway.stores.line import Unencodable
 from tests.gateway.fake_influx import parse_line
+from tests.gateway.message_box import NOW, telemetry
 
 T = 1795355245338
 
@@ -95,3 +97,30 @@ def test_a_line_says_what_the_row_says_or_there_is_none(
 def test_a_measurement_that_would_be_a_comment_has_no_line() -> None:
     with pytest.raises(Unencodable, match="comment"):
         line.encode(ClassRow("hq", "a", "#m", T, {"a": 1.0}))
+
+
+ids = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True).filter(check.is_plain)
+spaces = st.sampled_from(["", " ", "\n", "\t"])
+
+
+@given(
+    st.dictionaries(
+        ids, st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1), min_size=1
+    ),
+    spaces,
+)
+def test_what_a_message_says_is_what_its_line_says(s: dict[str, float], blank: str) -> None:
+    """The short way from JSON to line protocol, for whatever numbers and blanks."""
+    payload = telemetry(s=s).replace(b'"s":{', f'"s":{{{blank}'.encode()).replace(b",", f",{blank}".encode(), 7)
+    payload = payload.replace(f'{{"v":1,{blank}'.encode(), b'{"v":1,')
+    message, text = check.telemetry(payload, NOW)
+    (row,) = rows.telemetry_rows("hq", "m", message, text)
+    point = parse_line(line.encode(row)[0].decode())
+    assert point.fields == {name: float(value) for name, value in s.items()}
+
+
+def test_ids_written_with_escapes_are_themselves() -> None:
+    payload = telemetry(s={"power_active": 1.5}).replace(b'"power_active"', b'"power\\u005factive"')
+    message, text = check.telemetry(payload, NOW)
+    (row,) = rows.telemetry_rows("hq", "m", message, text)
+    assert b" power_active=1.5 " in line.encode(row)[0]
