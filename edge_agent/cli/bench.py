@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from device_profiles.logs import configure
+
 BENCHES: dict[str, tuple[str, str]] = {
     "agent": ("edge_agent.bench:bench_agent", "50 devices of 62 points, from the wire to the acknowledgement"),
     "ingest": ("gateway.bench:bench_ingest", "messages to rows in SQLite and in InfluxDB"),
@@ -29,6 +31,7 @@ def command(
     """Measure. Compare the ratios, not the rates: they belong to this machine in this minute."""
     if name != "all" and name not in BENCHES:
         raise typer.BadParameter(f"{name!r} is no bench; known are {', '.join(BENCHES)}, all")
+    configure("error")
     if not as_json:
         print(f"{platform.node()}: {_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for chosen in BENCHES if name == "all" else (name,):
