@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from device_profiles.vocabulary import vocabulary
 from edge_agent.cli.demo_campus import Program, gateway_config
 from edge_agent.local_api import ask
 
@@ -31,10 +32,17 @@ _PROFILE = "bench-f32"
 
 
 def profile_text(points: int, *, poll: float) -> str:
-    """A profile of `points` float32 values in one block, as a site would write it."""
+    """A profile of `points` float32 values in one block, as a site would write it: plain measurements of the vocabulary."""
+    known = vocabulary()
+    wide = {quantity.id for quantity in known.quantities.values() if quantity.low <= 0 and quantity.high >= 50_000}
+    names = [
+        point.id
+        for point in known.points.values()
+        if point.quantity in wide and point.type == "num" and not point.counter
+    ]
     rows = [
-        f"  - {{id: x_v{n}, label: V{n}, address: {{table: holding, reg: {2 * n}}}, type: f32, quantity: power, deadband: 0}}"
-        for n in range(points)
+        f"  - {{id: {name}, label: {name}, address: {{table: holding, reg: {2 * n}}}, type: f32, deadband: 0}}"
+        for n, name in enumerate(names[:points])
     ]
     head = {
         "profile": _PROFILE,
