@@ -65,10 +65,15 @@ def command(
         print(json.dumps(report))
     else:
         latency = report["latency_ms"]
+        timing = (
+            f"from reading to row p50 {latency['p50']} ms, p99 {latency['p99']} ms"
+            if report["stored"]
+            else "too short a time"
+        )
         print(
             f"{report['devices']} devices, {report['points']} points: {report['readings']} readings, {report['stored']} stored, "
             f"{report['lost']} lost, {report['duplicates']} duplicates; "
-            f"from reading to row p50 {latency['p50']} ms, p99 {latency['p99']} ms"
+            f"{timing}"
         )
     raise typer.Exit(1 if report["lost"] or report["duplicates"] else 0)
 

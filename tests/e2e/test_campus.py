@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from device_profiles.errors import PlantroomError
 from device_profiles.vocabulary import vocabulary
 from edge_agent.cli.demo import AGENT, SITE
 from edge_agent.cli.demo_campus import Campus
@@ -137,3 +138,13 @@ def test_its_devices_are_at_least_those_that_were_promised(running: Running) -> 
         running.models.values()
     )
     assert "waveshare-relay-8ch-d" in running.models.values()
+
+
+def test_a_part_that_ends_by_itself_is_named(running: Running) -> None:
+    """The last test: the campus is not whole after it."""
+    running.campus.check()
+    agent = running.campus.program("agent").process
+    agent.kill()
+    agent.wait(WAIT_S)
+    with pytest.raises(PlantroomError, match=r"agent: ended by itself \(it ended with code -9\).*see .*agent\.log"):
+        running.campus.check()
