@@ -12,6 +12,8 @@ from typing import Any
 from device_profiles.errors import PlantroomError
 
 OK, PROBLEM, USAGE = 0, 1, 2
+INTERRUPTED = 130
+"""As the shell has it for a program that SIGINT ended."""
 
 
 def run(
@@ -30,12 +32,14 @@ def run(
         hint = f"did you mean {close[0]!r}?" if close else "see plantroom --help"
         print(f"plantroom: unknown command {name!r}; {hint}", file=sys.stderr)
         return USAGE
-    target = load(commands[name][0])
     try:
+        target = load(commands[name][0])
         code = target(rest) if name in services else _call(target, name, rest)
     except PlantroomError as error:
         print(f"plantroom {name}: {error}", file=sys.stderr)
         return PROBLEM
+    except KeyboardInterrupt:  # before the command had taken the signal itself
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PROBLEM
@@ -57,7 +61,7 @@ def _call(target: Any, name: str, argv: list[str]) -> object:
     try:
         return command.main(args=argv, prog_name=f"plantroom {name}", standalone_mode=False)
     except typer.Abort:
-        return 130
+        return INTERRUPTED
     except typer.Exit as error:
         return error.exit_code
     except _click_error() as error:
