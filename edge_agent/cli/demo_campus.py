@@ -6,6 +6,7 @@ What runs here is what runs on a site; this file only writes two configuration f
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -25,6 +26,12 @@ from edge_agent.local_api import ask
 SITE, AGENT = "demo", "box-1"
 _READY_S = 30.0
 _STOP_S = 10.0
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """In the child: SIGTERM when the demo is gone, even by kill -9 (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Program:
@@ -41,6 +48,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
 
