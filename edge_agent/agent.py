@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -86,13 +86,17 @@ def _row(
 class _Links:
     """The pollers, one a link, each in a task of its own."""
 
-    def __init__(self, group: asyncio.TaskGroup, make: Callable[[LinkConfig, Sequence[Device]], LinkPoller]) -> None:
-        self._group = group
+    def __init__(self, make: Callable[[LinkConfig, Sequence[Device]], LinkPoller]) -> None:
         self._make = make
         self._running: dict[str, tuple[LinkConfig, LinkPoller, asyncio.Task[None]]] = {}
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[tuple[LinkConfig, LinkPoller]]:
         return ((link, poller) for link, poller, _ in self._running.values())
+
+    def start(self, group: asyncio.TaskGroup, config: Config) -> None:
+        """From now on links run in `group`."""
+        self._group = group
+        self.apply(config)
 
     def apply(self, config: Config) -> None:
         """Starts, changes and stops what differs; a link that stays keeps its connection and misses no poll."""
@@ -127,14 +131,13 @@ class Agent:
         self._read_config = reload
         self._clock: Clock = clock or SystemClock()
         self._health = Health()
-        self._topics = Topics(config.site, config.agent, config.mqtt.root)
+        self._links = _Links(self._poller)
         self._revision = 1
         self._stop = asyncio.Event()
-        self._state = "online"
 
     async def run(self) -> None:
-        """Until `stop`, SIGTERM or SIGINT. Raises LinkRefused when another agent runs with the same socket."""
-        config, clock = self._config, self._clock
+        """Until `stop`, SIGTERM or SIGINT. Raises PlantroomError when another agent has this data folder or socket."""
+        config = self._config
         handlers = {
             "status": self._on_status,
             "latest": self._on_latest,
@@ -142,43 +145,39 @@ class Agent:
             "reload": self._on_reload,
             "drain": self._on_drain,
         }
-        async with LocalApi(config.socket, handlers):
-            self._uplink: Uplink | None = None
-            self._spool = Spool.open(
-                config.spool,
-                site=config.site,
-                agent=config.agent,
-                on_commit=self._on_commit,
-                on_trouble=self._on_trouble,
-            )
-            self._uplink = Uplink(
-                settings=config.mqtt,
-                topics=self._topics,
-                spool=self._spool,
-                status=self._status,
-                delivery=config.delivery,
-                wall_ms=clock.wall_ms,
-            )
-            self._commands = Commands(self._uplink, wall_ms=clock.wall_ms, applied=lambda: self._revision)
-            self._publisher = Publisher(config, spool=self._spool, retain=self._uplink.retain, clock=clock)
-            self._virtual = VirtualMeters(
-                *_split(config), sink=self._publisher, clock=clock, memory=self._memory(NAMESPACES)
-            )
-            self._announce_start()
-            try:
+        self._spool = Spool.open(
+            config.spool, site=config.site, agent=config.agent, on_commit=self._on_commit, on_trouble=self._on_trouble
+        )
+        try:
+            self._compose()
+            async with LocalApi(config.socket, handlers):
                 await self._serve()
-            finally:
-                await self._spool.close()
                 _log.info("stopped")
+        finally:
+            await self._spool.close()
+
+    def _compose(self) -> None:
+        """What stands between the links and the spool, and between the spool and the broker. Nothing runs yet."""
+        config, clock = self._config, self._clock
+        self._uplink = Uplink(
+            settings=config.mqtt,
+            topics=Topics(config.site, config.agent, config.mqtt.root),
+            spool=self._spool,
+            status=self._status,
+            delivery=config.delivery,
+            wall_ms=clock.wall_ms,
+        )
+        self._commands = Commands(self._uplink, wall_ms=clock.wall_ms, applied=lambda: self._revision)
+        self._publisher = Publisher(config, spool=self._spool, retain=self._uplink.retain, clock=clock)
+        self._virtual = VirtualMeters(*_split(config), sink=self._publisher, clock=clock, memory=self._memory())
+        self._announce_start()
 
     async def _serve(self) -> None:
-        assert self._uplink is not None
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self.stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._reload_on_signal(), name="reload"))
         async with asyncio.TaskGroup() as group:
-            self._links = _Links(group, self._poller)
             uplink = group.create_task(self._uplink.run(), name="uplink")
             beside = [
                 group.create_task(self._publisher.gate.run(), name="clock"),
@@ -190,7 +189,7 @@ class Agent:
             if self._config.metrics_port is not None:
                 serving = metrics.serve(self._config.metrics_port, self._metrics)
                 beside.append(group.create_task(serving, name="metrics port"))
-            self._links.apply(self._config)
+            self._links.start(group, self._config)
             notify("READY=1")
             _log.info("started", agent=self._config.agent, site=self._config.site, devices=len(self._config.devices))
             await self._stop.wait()
@@ -213,31 +212,28 @@ class Agent:
 
     def _poller(self, link: LinkConfig, devices: Sequence[Device]) -> LinkPoller:
         driver = load_driver(devices[0].protocol)
-        memory = self._memory(NAMESPACES)
-        return LinkPoller(link, driver, devices, sink=self._virtual, clock=self._clock, memory=memory)
+        return LinkPoller(link, driver, devices, sink=self._virtual, clock=self._clock, memory=self._memory())
 
-    def _memory(self, namespaces: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return {namespace: self._spool.load_state(namespace) for namespace in namespaces}
+    def _memory(self) -> dict[str, dict[str, Any]]:
+        return {namespace: self._spool.load_state(namespace) for namespace in NAMESPACES}
 
     def _announce_start(self) -> None:
-        assert self._uplink is not None
         previous = self._spool.previous
         data: dict[str, Any] = {"reason": "start", "boot_id": self._clock.boot_id}
         if previous is not None:
             data |= {"prev_epoch": previous[0], "prev_last": previous[1]}
-        self._publisher.event(self._config.agent, "system.restart", data, key=self._spool.epoch)
+        self._publisher.event("", "system.restart", data, key=self._spool.epoch)
         reported = describe.reported(revision=self._revision, state="applied", t_ms=self._clock.wall_ms())
         self._uplink.retain("config/reported", reported)
 
     def _on_commit(self, entries: Sequence[Entry]) -> None:
-        if self._uplink is not None:
-            self._uplink.committed(entries)
+        self._uplink.committed(entries)
 
     def _on_trouble(self, what: str, facts: Mapping[str, Any]) -> None:
         if what == "data_lost":
             _log.error("messages were lost at the edge", **facts)
             key = f"{facts.get('epoch')}:{facts.get('ranges')}"
-            self._publisher.event(self._config.agent, "system.data_lost", facts, key=key)
+            self._publisher.event("", "system.data_lost", facts, key=key)
         else:
             _log.error("the spool has trouble", kind=what, **facts)
 
@@ -264,14 +260,12 @@ class Agent:
             self._publisher.snapshots()
 
     async def _figures(self) -> None:
-        assert self._uplink is not None
         while True:
             await self._clock.sleep(_METRICS_S)
             self._uplink.transient("metrics", messages.encode_any(self.figures()), qos=0, expiry_s=60)
 
     def figures(self) -> dict[str, Any]:
         """The agent's own figures, JSON-ready."""
-        assert self._uplink is not None
         fill = self._spool.fill()
         return {
             "t": self._clock.wall_ms(),
@@ -294,7 +288,6 @@ class Agent:
 
     async def _on_reload(self, request: Mapping[str, Any]) -> Any:
         """Takes up the changed configuration. What the process was started with (ids, broker, spool) stays until a restart."""
-        assert self._uplink is not None
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = await asyncio.to_thread(self._read_config)
@@ -320,9 +313,8 @@ class Agent:
         self._publisher.adopt(config)
         self._virtual.replace(*_split(config))
         self._links.apply(config)
-        self._publisher.event(
-            self._config.agent, "system.config_applied", {"rev": self._revision, **facts}, key=str(self._revision)
-        )
+        key = f"{self._spool.epoch}:{self._revision}"
+        self._publisher.event("", "system.config_applied", {"rev": self._revision, **facts}, key=key)
         reported = describe.reported(revision=self._revision, state="applied", t_ms=self._clock.wall_ms())
         self._uplink.retain("config/reported", reported)
         _log.info("configuration taken up", **facts)

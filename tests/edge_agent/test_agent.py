@@ -60,7 +60,7 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(site: Site) -> None:
     site.start_agent(site.agent_file())
     done = plantroom("run", site.agent_yaml)
     assert done.returncode == 1
-    assert "another agent answers on this socket" in done.stderr
+    assert "another agent works in this folder" in done.stderr
     assert str(site.socket) in done.stderr
     assert "Traceback" not in done.stderr
     seen = site.ask("status")["acquisitions"]
