@@ -61,7 +61,7 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(site: Site) -> None:
     done = plantroom("run", site.agent_yaml)
     assert done.returncode == 1
     assert "another agent works in this folder" in done.stderr
-    assert str(site.socket) in done.stderr
+    assert str(site.folder) in done.stderr
     assert "Traceback" not in done.stderr
     seen = site.ask("status")["acquisitions"]
     until(lambda: site.ask("status")["acquisitions"] > seen, "the first agent to poll on")
