@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One more than there are cores: many tests wait for processes.
+WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
@@ -26,7 +28,7 @@ demo: $(BIN)/.ready  ## a whole small campus: devices, broker, agent, ingest, st
 
 test: $(BIN)/.ready  ## the tests; Debian packages that only tests need are installed when root or sudo allows
 	@bash tests/install_peers.sh || true
-	@$(BIN)/pytest -n auto --dist worksteal
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: $(BIN)/.ready  ## ruff, mypy --strict, import rules, profile lint, generated files fresh
 	@$(BIN)/ruff check .
@@ -48,7 +50,7 @@ bench: $(BIN)/.ready  ## measure; prints ratios with the machine's name
 	@$(BIN)/plantroom bench all
 
 faults: $(BIN)/.ready  ## the fault tests at every system call (slow)
-	@PLANTROOM_FAULTS=all $(BIN)/pytest -n auto --dist worksteal tests/faults
+	@PLANTROOM_FAULTS=all $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/faults
 
 clean:  ## remove the virtual environment and what the tools left
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
