@@ -244,7 +244,7 @@ class Agent:
         fill = self._spool.fill()
         return messages.encode(
             messages.Status(
-                state=state,  # type: ignore[arg-type]
+                state=state,
                 epoch=self._spool.epoch,
                 sid=sid,
                 t=self._clock.wall_ms(),

@@ -45,7 +45,7 @@ def _point_meta(point: Point) -> messages.PointMeta:
     defined = vocabulary().point(point.id)
     kind = "text" if point.type == "str" else "enum" if point.labels else "bool" if point.type == "bool" else "num"
     return messages.PointMeta(
-        type=kind,  # type: ignore[arg-type]
+        type=kind,
         q=point.quantity,
         unit=published_unit(point),
         ref=_reference(point),
@@ -98,5 +98,5 @@ def caps(config: Config) -> bytes:
 def reported(*, revision: int, state: str, t_ms: int, errors: list[dict[str, Any]] | None = None) -> bytes:
     """The configuration that is in force."""
     return messages.encode(
-        messages.ConfigReported(seen=revision, applied=revision, st=state, t=t_ms, errors=errors or [])  # type: ignore[arg-type]
+        messages.ConfigReported(seen=revision, applied=revision, st=state, t=t_ms, errors=errors or [])
     )

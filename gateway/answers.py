@@ -64,7 +64,7 @@ class Device(msgspec.Struct, kw_only=True):
     codes: dict[str, str]
     points: int
     state: str
-    """ok, degraded, down, disabled, lost (its agent is) or unknown."""
+    """ok, degraded, down, disabled, lost (its agent is), other (a word of a later version) or unknown."""
     sc: str | None = None
     since: int | None = None
     last_ok: int | None = None

@@ -19,6 +19,7 @@ import msgspec
 
 from device_profiles.errors import ConfigError
 from gateway import rollup
+from gateway.contract.consumer import read_meta, read_state, read_status
 from gateway.contract.messages import Meta, PointMeta, Site, State, Status
 from gateway.contract.topics import Parsed, is_id
 
@@ -34,9 +35,6 @@ CREATE TABLE IF NOT EXISTS state_change(site TEXT, dev TEXT, t INTEGER, state TE
   PRIMARY KEY(site, dev, t));
 """
 
-_meta = msgspec.json.Decoder(Meta)
-_state = msgspec.json.Decoder(State)
-_status = msgspec.json.Decoder(Status)
 _site = msgspec.json.Decoder(Site)
 _encode = msgspec.json.encode
 
@@ -147,7 +145,7 @@ class Inventory:
             self._agents[site, agent] = AgentInfo(
                 site,
                 agent,
-                status=None if status is None else _status.decode(status),
+                status=None if status is None else read_status(status),
                 status_ms=status_t,
                 caps=None if caps is None else msgspec.json.decode(caps),
                 last_seen_ms=last_seen,
@@ -157,8 +155,8 @@ class Inventory:
                 site,
                 dev,
                 agent,
-                meta=None if meta is None else _meta.decode(meta),
-                state=None if state is None else _state.decode(state),
+                meta=None if meta is None else read_meta(meta),
+                state=None if state is None else read_state(state),
                 first_seen_ms=first,
                 last_seen_ms=last,
             )
@@ -230,7 +228,7 @@ class Inventory:
     def _take_status(self, topic: Parsed, payload: bytes) -> str | None:
         if not payload:
             return None
-        status = _status.decode(payload)
+        status = read_status(payload)
         agent = self._agent(topic.site, topic.agent)
         old = agent.status
         if status.state == "lost" and old is not None and old.epoch == status.epoch and status.sid < old.sid:
@@ -276,7 +274,7 @@ class Inventory:
                 self._seen.discard(key)
                 self._pending.add("DELETE FROM device WHERE site=? AND dev=?", *key)
             return None
-        meta = _meta.decode(payload)
+        meta = read_meta(payload)
         if device is None:
             device = self._add_device(topic.site, dev, topic.agent)
         elif device.agent != topic.agent:
@@ -297,7 +295,7 @@ class Inventory:
         device = self._devices.get(key)
         if not payload:
             return None
-        state = _state.decode(payload)
+        state = read_state(payload)
         if device is None:
             device = self._add_device(topic.site, dev, topic.agent)
         elif not self.may_take(device, topic.agent):
@@ -394,7 +392,7 @@ class Inventory:
     async def revisions(self, site: str, dev: str) -> list[Revision]:
         """Every revision of the device's meta, oldest first."""
         rows = await self._ask("SELECT rev, t, meta FROM revision WHERE site=? AND dev=? ORDER BY t", site, dev)
-        return [Revision(rev, t, _meta.decode(meta)) for rev, t, meta in rows]
+        return [Revision(rev, t, read_meta(meta)) for rev, t, meta in rows]
 
     async def state_changes(self, site: str, dev: str, t0_ms: int, t1_ms: int) -> list[StateChange]:
         """Changes in the range and the one before it, oldest first."""

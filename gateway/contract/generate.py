@@ -1,7 +1,8 @@
 """JSON Schemas and the AsyncAPI 3.0 document of the contract, written from the structs.
 
-`python -m gateway.contract.generate [--check]`. The producer's schemas are strict: no key that the struct does not have. The
-consumer's are lenient: unknown keys pass, as later versions 1.x add some. Nothing here is edited by hand.
+`python -m gateway.contract.generate [--check]`. The producer's schemas are strict: no key that the struct does not
+have and no word that it does not list. The consumer's are lenient: unknown keys and words pass, as later versions 1.x add some.
+Nothing here is edited by hand.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def documents() -> dict[str, dict[str, Any]]:
         schema = _schema(struct)
         name = _kebab(struct.__name__)
         found[f"{name}.producer.json"] = _titled(_closed(schema), f"{struct.__name__}, as a producer may write it")
-        found[f"{name}.consumer.json"] = _titled(schema, f"{struct.__name__}, as a consumer must accept it")
+        found[f"{name}.consumer.json"] = _titled(_open(schema), f"{struct.__name__}, as a consumer must accept it")
     for name, data in events.DATA.items():
         found[f"event.{name}.json"] = _titled(_closed(_schema(data)), f"data of the event {messages.event_type(name)}")
     found["asyncapi.json"] = _asyncapi()
@@ -106,15 +107,24 @@ def _schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _closed(schema: Any) -> Any:
-    """The same with no key beyond those that are listed, at every level."""
+    """The same with no key and no word beyond those that are listed, at every level."""
     if isinstance(schema, list):
         return [_closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {key: _closed(value) for key, value in schema.items()}
+    closed = {("enum" if key == messages.KNOWN_VALUES else key): _closed(value) for key, value in schema.items()}
     if closed.get("type") == "object" and "properties" in closed:
         closed["additionalProperties"] = False
     return closed
+
+
+def _open(schema: Any) -> Any:
+    """The same with the listed words as examples, at every level."""
+    if isinstance(schema, list):
+        return [_open(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {("examples" if key == messages.KNOWN_VALUES else key): _open(value) for key, value in schema.items()}
 
 
 def _titled(schema: dict[str, Any], title: str) -> dict[str, Any]:

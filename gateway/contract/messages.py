@@ -1,12 +1,13 @@
 """The messages of the contract as msgspec structs (CONTRACT.md sections 3 to 8).
 
-Encoding writes exactly these keys. Decoding ignores unknown keys, so that later 1.x messages still parse; that the values
-make sense is checked by `gateway.ingest`, because only there a refusal has a place to go.
+Encoding writes exactly these keys. Decoding ignores unknown keys and takes any text where a set of words is listed, so that
+later 1.x messages still parse (`consumer` reads an unknown word as `other`); that the values make sense is checked by
+`gateway.ingest`, because only there a refusal has a place to go.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,6 +18,19 @@ MAX_SAMPLES = 500
 MAX_BYTES = 64 * 1024
 CLOCKS = ("ntp", "rtc", "unsync")
 STATES = ("ok", "degraded", "down", "disabled")
+AGENT_STATES = ("online", "offline", "maintenance", "lost")
+POINT_TYPES = ("num", "bool", "enum", "text")
+RESULT_STATES = ("accepted", "running", "succeeded", "failed", "rejected", "expired", "cancelled", "unknown")
+REVISION_STATES = ("applied", "pending", "rejected", "rolled_back")
+SEVERITIES = ("low", "medium", "high", "critical")
+ALARM_STATES = ("active", "acked")
+
+KNOWN_VALUES = "x-known-values"
+"""In a struct's JSON Schema: the words a producer of this version may write. `generate` makes each side's rule of it."""
+
+
+def _words(known: tuple[str, ...]) -> msgspec.Meta:
+    return msgspec.Meta(extra_json_schema={KNOWN_VALUES: list(known)})
 
 
 class Flag(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -58,7 +72,7 @@ class Ack(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag=1
 class PointMeta(msgspec.Struct, omit_defaults=True, kw_only=True):
     """What a point is: quantity, UCUM unit, type and reading plan."""
 
-    type: Literal["num", "bool", "enum", "text"]
+    type: Annotated[str, _words(POINT_TYPES)]
     q: str | None = None
     unit: str | None = None
     ref: str | None = None
@@ -98,7 +112,7 @@ class State(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag
     """Reachability and counters of a device."""
 
     t: int
-    state: Literal["ok", "degraded", "down", "disabled"]
+    state: Annotated[str, _words(STATES)]
     since: int
     ok: int
     err: int
@@ -116,7 +130,7 @@ class SpoolFill(msgspec.Struct, kw_only=True):
 class Status(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag=1):
     """The agent's presence; the will says `lost` with the same epoch and sid and no t."""
 
-    state: Literal["online", "offline", "maintenance", "lost"]
+    state: Annotated[str, _words(AGENT_STATES)]
     epoch: str
     sid: int
     t: int | None = None
@@ -174,7 +188,7 @@ class CommandResult(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field=
 
     id: str
     n: int
-    st: Literal["accepted", "running", "succeeded", "failed", "rejected", "expired", "cancelled", "unknown"]
+    st: Annotated[str, _words(RESULT_STATES)]
     t: int
     res: dict[str, Any] | None = None
     err: dict[str, Any] | None = None
@@ -196,7 +210,7 @@ class ConfigReported(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field
 
     seen: int
     applied: int
-    st: Literal["applied", "pending", "rejected", "rolled_back"]
+    st: Annotated[str, _words(REVISION_STATES)]
     t: int
     prev: int | None = None
     sha256: str | None = None
@@ -207,8 +221,8 @@ class Alarm(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag
     """`up/alarm/{dev}/{alarm}`: projection of an active alarm; the events are the truth (section 7)."""
 
     id: str
-    sev: Literal["low", "medium", "high", "critical"]
-    st: Literal["active", "acked"]
+    sev: Annotated[str, _words(SEVERITIES)]
+    st: Annotated[str, _words(ALARM_STATES)]
     since: int
     n: int = 1
     val: float | None = None

@@ -71,5 +71,30 @@ class TestExample:
             assert not jsonschema_rs.is_valid(schema, document["data"] | {"stray": 1})
 
 
+WORDS = {
+    "status": ("state",),
+    "state": ("state",),
+    "meta": ("points", "*", "type"),
+    "command-result": ("st",),
+    "config-reported": ("st",),
+    "alarm": ("sev",),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_only_a_producer_is_held_to_the_words_of_its_version(name: str) -> None:
+    jsonschema_rs = pytest.importorskip("jsonschema_rs", reason="jsonschema_rs is not installed")
+    document = json.loads(next(path for path in EXAMPLES if struct_of(path) is STRUCTS[name]).read_bytes())
+    *way, last = WORDS[name]
+    place = document
+    for key in way:
+        place = place[key] if key != "*" else next(iter(place.values()))
+    place[last] = "word_of_a_later_version"
+    assert not jsonschema_rs.is_valid(load(f"{name}.producer.json"), document)
+    assert jsonschema_rs.is_valid(load(f"{name}.consumer.json"), document)
+    decoded = msgspec.json.decode(json.dumps(document), type=STRUCTS[name])
+    assert json.loads(messages.encode(decoded)) == document
+
+
 def load(name: str) -> Any:
     return json.loads((generate.FOLDER / name).read_text())

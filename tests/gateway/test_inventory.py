@@ -158,7 +158,7 @@ async def test_registration_by_file_and_by_api(tmp_path: Path) -> None:
     [
         ("status", b"{", "json"),
         ("status", b"[]", "schema"),
-        ("status", status("asleep", 1), "schema"),
+        ("status", {"v": 1, "state": 7, "epoch": "E", "sid": 1}, "schema"),
         ("site", {"v": 1, "tz": "Nowhere/Else", "name": "x"}, "tz"),
         ("site", {"v": 1, "tz": "../../etc/passwd", "name": "x"}, "tz"),
         ("caps", b"[]", "schema"),
@@ -174,4 +174,24 @@ async def test_what_is_not_taken_changes_nothing(tmp_path: Path, rest: str, docu
     assert say(inventory, rest, document) == reason
     assert inventory.devices() == []
     assert inventory.sites() == {}
+    await inventory.close()
+
+
+async def test_a_word_of_a_later_version_is_read_as_other(tmp_path: Path) -> None:
+    points = {"power_active": {"type": "vector"}, "mode": {"type": "enum"}}
+    inventory = await opened(tmp_path)
+    assert say(inventory, "status", status("asleep", 1)) is None
+    assert say(inventory, f"dev/{DEV}/meta", meta(points=points)) is None
+    assert say(inventory, f"dev/{DEV}/state", state("warming_up", NOW)) is None
+    for _ in range(2):
+        agent, device = inventory.agent(SITE, AGENT), inventory.device(SITE, DEV)
+        assert agent is not None
+        assert agent.status is not None
+        assert device is not None
+        assert device.state is not None
+        assert (agent.status.state, agent.online, device.state.state) == ("other", False, "other")
+        assert {name: point.type for name, point in device.points.items()} == {"power_active": "other", "mode": "enum"}
+        await inventory.close()
+        inventory = await opened(tmp_path)  # the file holds the document as it came
+    assert [change.state for change in await inventory.state_changes(SITE, DEV, 0, NOW + 1)] == ["other"]
     await inventory.close()
