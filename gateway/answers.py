@@ -28,6 +28,7 @@ class Healthz(msgspec.Struct, kw_only=True):
 
 
 class Agent(msgspec.Struct, kw_only=True):
+    site: str
     id: str
     state: str
     registered: bool

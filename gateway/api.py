@@ -1,4 +1,4 @@
-"""The HTTP API of the centre: sites, devices, points, what they say and said, and what is missing. Read only.
+"""The HTTP API of the centre: sites, devices, points, what they say and said, what is missing; and who is registered.
 
 It answers from `Services` and keeps nothing. It listens on loopback unless told otherwise; beyond loopback it wants tokens.
 What it takes and gives stands in one table, from which `/api/v1/openapi.json` is made.
@@ -23,7 +23,8 @@ from aiohttp import hdrs, web
 from device_profiles.errors import StoreError
 from gateway import answers, openapi
 from gateway.openapi import BadRequest, Route
-from gateway.queries import ROUTES, Absent, Answer, Query, wall_ms
+from gateway.queries import Absent, Query, wall_ms
+from gateway.routes import ROUTES, Answer
 from gateway.services import Services
 
 _WEB = Path(__file__).parent / "web"
@@ -35,6 +36,7 @@ _PAGE_FILES = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _TIME_LIMIT_S = 30.0
+_MOST_BODY = 64 * 1024
 _log = structlog.get_logger("api")
 _encode = msgspec.json.Encoder().encode
 
@@ -83,11 +85,19 @@ def _csv(value: Any) -> web.Response:
 def _handler(route: Route, answer: Answer, services: Services) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            query = openapi.read_query(route, list(request.query.items()), wall_ms())
+            if route.method == "POST":
+                # A foreign page cannot send this type without asking first, which nothing here answers (CSRF).
+                if request.content_type != "application/json":
+                    return _problem(415, f"{request.content_type[:80]!r} is not taken; send application/json")
+                query = openapi.read_body(route, await request.read(), wall_ms())
+            else:
+                query = openapi.read_query(route, list(request.query.items()), wall_ms())
             async with asyncio.timeout(_TIME_LIMIT_S):
                 value = await answer(services, query)
         except BadRequest as error:
             return _problem(400, str(error))
+        except web.HTTPRequestEntityTooLarge:
+            return _problem(413, f"the body is too large; send at most {_MOST_BODY} bytes")
         except Absent as error:
             return _problem(404, str(error))
         except (StoreError, TimeoutError) as error:
@@ -137,7 +147,7 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
 
 def create_app(services: Services, *, tokens: Sequence[str] = (), version: str = "0") -> web.Application:
     """The application. `tokens` empty: no token is asked for, and only requests for this machine's own names are answered."""
-    app = web.Application(middlewares=[_guard(tokens)], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[_guard(tokens)], client_max_size=_MOST_BODY)
     app.on_response_prepare.append(_secure)
     routes = [route for route, _ in ROUTES]
     spec = openapi.document([*routes, HEALTHZ, METRICS], version=version, with_tokens=bool(tokens))
@@ -169,7 +179,8 @@ def create_app(services: Services, *, tokens: Sequence[str] = (), version: str =
         return web.Response(body=(_WEB / name).read_bytes(), content_type=content_type, charset="utf-8")
 
     for route, answer in ROUTES:
-        app.router.add_get(route.path, _handler(route, answer, services))
+        add = app.router.add_post if route.method == "POST" else app.router.add_get
+        add(route.path, _handler(route, answer, services))
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/api/v1/openapi.json", the_document)

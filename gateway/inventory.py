@@ -41,7 +41,7 @@ _encode = msgspec.json.encode
 
 @dataclass(slots=True)
 class AgentInfo:
-    """An agent. `status` None: it was heard, but never announced itself."""
+    """An agent. `status` None: it was heard or registered, but never announced itself."""
 
     site: str
     id: str
@@ -358,6 +358,7 @@ class Inventory:
 
     async def register(self, site: str, agent: str) -> None:
         """From now on messages of this agent are acknowledged."""
+        self._agent(site, agent)
         self._by_api.add((site, agent))
         self._pending.add("INSERT OR IGNORE INTO registration VALUES (?,?,?)", site, agent, self._wall_ms())
         await self.flush()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -113,7 +113,7 @@ TIME_SCHEMA = {"type": "string", "examples": ["2026-11-22T13:00:00Z", "179535524
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One query parameter."""
+    """One query parameter, or one text of a POST's JSON object."""
 
     name: str
     about: str
@@ -128,6 +128,7 @@ SITE = Param("site", "Site id", _id, ID_SCHEMA)
 DEVICE = Param("device", "Device id", _id, ID_SCHEMA)
 AGENT = Param("agent", "Agent id", _id, ID_SCHEMA)
 THE_SITE = Param("site", "Site id", _id, ID_SCHEMA, required=True)
+THE_AGENT = Param("agent", "Agent id", _id, ID_SCHEMA, required=True)
 THE_DEVICE = Param("device", "Device id", _id, ID_SCHEMA, required=True)
 POINTS = Param(
     "points",
@@ -172,6 +173,8 @@ class Route:
     """404 when site, device or point is unknown."""
     may_be_unready: bool = False
     """503 with the same document."""
+    method: Literal["GET", "POST"] = "GET"
+    """GET takes `params` as a query, POST as a JSON object of texts."""
 
 
 def read_query(route: Route, query: Sequence[tuple[str, str]], now_ms: int) -> dict[str, Any]:
@@ -205,6 +208,18 @@ def read_query(route: Route, query: Sequence[tuple[str, str]], now_ms: int) -> d
     return values
 
 
+def read_body(route: Route, body: bytes, now_ms: int) -> dict[str, Any]:
+    """The same of a POST's body. Raises BadRequest."""
+    try:
+        given = msgspec.json.decode(body, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        wanted = {param.name: param.about for param in route.params}
+        raise BadRequest(
+            f"the body is not a JSON object of texts: {error}", where=route.path, next_step=f"send one like {wanted}"
+        ) from error
+    return read_query(route, list(given.items()), now_ms)
+
+
 class Problem(msgspec.Struct):
     """An error: what is wrong, where, and what to do."""
 
@@ -235,19 +250,15 @@ def document(routes: Sequence[Route], *, version: str, with_tokens: bool) -> dic
             responses["503"] = failure("The store does not answer now")
         if with_tokens:
             responses["401"] = failure("A token is missing or not known")
-        parameters = [
-            {
-                "name": param.name,
-                "in": "query",
-                "required": param.required,
-                "description": param.about + (f" (default {param.default})" if param.default else ""),
-                "schema": dict(param.schema),
-            }
-            for param in route.params
-        ]
+        if route.method == "POST":
+            responses["413"] = failure("The body is too large")
+            responses["415"] = failure("The body is not application/json")
         operation = re.sub(r"\W+", "_", route.path.removeprefix("/api/v1/")).strip("_")
-        paths[route.path] = {
-            "get": {"operationId": operation, "summary": route.about, "parameters": parameters, "responses": responses}
+        paths.setdefault(route.path, {})[route.method.lower()] = {
+            "operationId": operation if route.method == "GET" else f"{route.method.lower()}_{operation}",
+            "summary": route.about,
+            "responses": responses,
+            **_inputs(route),
         }
     built: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -259,3 +270,30 @@ def document(routes: Sequence[Route], *, version: str, with_tokens: bool) -> dic
         built["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         built["security"] = [{"token": []}]
     return built
+
+
+def _inputs(route: Route) -> dict[str, Any]:
+    about = {
+        param.name: param.about + (f" (default {param.default})" if param.default else "") for param in route.params
+    }
+    if route.method == "POST":
+        schema = {
+            "type": "object",
+            "properties": {
+                param.name: dict(param.schema) | {"description": about[param.name]} for param in route.params
+            },
+            "required": [param.name for param in route.params if param.required],
+            "additionalProperties": False,
+        }
+        return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    parameters = [
+        {
+            "name": param.name,
+            "in": "query",
+            "required": param.required,
+            "description": about[param.name],
+            "schema": dict(param.schema),
+        }
+        for param in route.params
+    ]
+    return {"parameters": parameters}

@@ -1,16 +1,18 @@
-"""What each path of the HTTP API answers, asked of `Services`; and the table of all paths. No HTTP in here."""
+"""What each path of the HTTP API answers, asked of `Services`. `routes` has the table of all paths. No HTTP in here."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from gateway import answers, openapi
+import structlog
+
+from gateway import answers
 from gateway.contract.messages import PointMeta
 from gateway.gaps import gaps_of
 from gateway.inventory import AgentInfo, DeviceInfo
-from gateway.openapi import BadRequest, Route
+from gateway.openapi import BadRequest
 from gateway.services import Services
 from gateway.stores.base import Bucket, LedgerRow, Step
 
@@ -18,10 +20,9 @@ _MOST_BUCKETS = 20_000
 _MOST_SAMPLES = 100_000
 _MOST_DAYS = 366 * 6
 _STALE_SLOTS = 3
-_AGGREGATES = ("mean", "min", "max", "first", "last", "count", "increase")
 
 Query = Mapping[str, Any]
-Answer = Callable[[Services, Query], Awaitable[Any]]
+_log = structlog.get_logger("api")
 
 
 class Absent(Exception):
@@ -36,6 +37,7 @@ def _agent(info: AgentInfo) -> answers.Agent:
     status = info.status
     spool = status.spool if status else None
     return answers.Agent(
+        site=info.site,
         id=info.id,
         state=status.state if status else "unknown",
         registered=info.registered,
@@ -57,7 +59,19 @@ def _state_of(services: Services, device: DeviceInfo) -> str:
     return device.state.state if device.state else "unknown"
 
 
-async def _sites(services: Services, query: Query) -> list[answers.SiteAnswer]:
+async def agents(services: Services, query: Query) -> list[answers.Agent]:
+    return [_agent(info) for info in services.inventory.agents(query["site"]) if query["agent"] in (None, info.id)]
+
+
+async def register(services: Services, query: Query) -> answers.Agent:
+    """Registering twice is no error: the answer says what is known of the agent."""
+    site, agent = query["site"], query["agent"]
+    await services.inventory.register(site, agent)
+    _log.info("agent registered", site=site, agent=agent)
+    return next(_agent(info) for info in services.inventory.agents(site) if info.id == agent)
+
+
+async def sites(services: Services, query: Query) -> list[answers.SiteAnswer]:
     listed = []
     for site_id, site in sorted(services.inventory.sites().items()):
         states: dict[str, int] = {}
@@ -122,11 +136,11 @@ def _the_device(services: Services, query: Query) -> DeviceInfo:
     return device
 
 
-async def _devices(services: Services, query: Query) -> list[answers.Device]:
+async def devices(services: Services, query: Query) -> list[answers.Device]:
     return [_device(services, device) for device in _chosen(services, query)]
 
 
-async def _points(services: Services, query: Query) -> list[answers.PointAnswer]:
+async def points(services: Services, query: Query) -> list[answers.PointAnswer]:
     return [
         answers.PointAnswer(site=device.site, device=device.id, id=point, meta=meta)
         for device in _chosen(services, query)
@@ -134,7 +148,7 @@ async def _points(services: Services, query: Query) -> list[answers.PointAnswer]
     ]
 
 
-async def _latest(services: Services, query: Query) -> list[answers.LatestAnswer]:
+async def latest(services: Services, query: Query) -> list[answers.LatestAnswer]:
     found = await services.store.latest(query["site"], query["device"])
     now = wall_ms()
     listed = []
@@ -189,7 +203,7 @@ def _picked(bucket: Bucket, aggregate: str) -> answers.Value:
     return value
 
 
-async def _history(services: Services, query: Query) -> answers.History:
+async def history(services: Services, query: Query) -> answers.History:
     t0, t1 = _range(query)
     device = _the_device(services, query)
     names: tuple[str, ...] = query["points"]
@@ -246,7 +260,7 @@ async def _history(services: Services, query: Query) -> answers.History:
     )
 
 
-async def _events(services: Services, query: Query) -> list[answers.EventAnswer]:
+async def events(services: Services, query: Query) -> list[answers.EventAnswer]:
     t0, t1 = _range(query)
     rows = await services.store.events(
         t0, t1, site=query["site"], device=query["device"], types=query["types"] or (), limit=query["limit"]
@@ -257,7 +271,7 @@ async def _events(services: Services, query: Query) -> list[answers.EventAnswer]
     ]
 
 
-async def _completeness(services: Services, query: Query) -> list[answers.CompletenessAnswer]:
+async def completeness(services: Services, query: Query) -> list[answers.CompletenessAnswer]:
     t0, t1 = _range(query)
     if t1 - t0 > 92 * 86_400_000:
         raise BadRequest("the range is longer than 92 days", where="range", next_step="ask for less at a time")
@@ -294,10 +308,10 @@ async def _completeness(services: Services, query: Query) -> list[answers.Comple
     return listed
 
 
-async def _ledger(services: Services, query: Query) -> list[answers.LedgerAnswer]:
-    agents = [query["agent"]] if query["agent"] else sorted({agent.id for agent in services.inventory.agents(None)})
+async def ledger(services: Services, query: Query) -> list[answers.LedgerAnswer]:
+    ids = [query["agent"]] if query["agent"] else sorted({agent.id for agent in services.inventory.agents(None)})
     listed = []
-    for agent in agents:
+    for agent in ids:
         epochs: dict[str, list[LedgerRow]] = {}
         for row in await services.store.ledger(agent, t0_ms=query["from"]):
             epochs.setdefault(row.epoch, []).append(row)
@@ -323,91 +337,3 @@ def _epoch(agent: str, epoch: str, rows: list[LedgerRow]) -> answers.LedgerAnswe
         since=min(row.t_ms for row in rows),
         until=max(row.t_ms for row in rows),
     )
-
-
-_FORMAT = openapi.choice("format", "How to answer", "json", "json", "csv")
-_AGGREGATE = openapi.choice("aggregate", "What a bucket says", "mean", *_AGGREGATES)
-_LAST_SAMPLES = openapi.Param(
-    "limit", "At most so many samples a point, the newest", openapi.LIMIT.parse, openapi.LIMIT.schema
-)
-
-_HISTORY_PARAMS = (
-    openapi.THE_SITE,
-    openapi.THE_DEVICE,
-    openapi.POINTS,
-    openapi.FROM,
-    openapi.TO,
-    openapi.STEP,
-    _AGGREGATE,
-    _LAST_SAMPLES,
-    _FORMAT,
-)
-ROUTES: tuple[tuple[Route, Answer], ...] = (
-    (Route("/api/v1/sites", "Sites with their agents and device states", (), list[answers.SiteAnswer]), _sites),
-    (Route("/api/v1/devices", "Devices", (openapi.SITE, openapi.DEVICE), list[answers.Device]), _devices),
-    (
-        Route(
-            "/api/v1/points", "Points with unit and meaning", (openapi.SITE, openapi.DEVICE), list[answers.PointAnswer]
-        ),
-        _points,
-    ),
-    (
-        Route(
-            "/api/v1/latest",
-            "The newest value of each point",
-            (openapi.SITE, openapi.DEVICE, _FORMAT),
-            list[answers.LatestAnswer],
-            csv=True,
-        ),
-        _latest,
-    ),
-    (
-        Route(
-            "/api/v1/history",
-            "Samples or buckets of a device's points, and their gaps",
-            (
-                openapi.THE_SITE,
-                openapi.THE_DEVICE,
-                openapi.POINTS,
-                openapi.FROM,
-                openapi.TO,
-                openapi.STEP,
-                _AGGREGATE,
-                _LAST_SAMPLES,
-                _FORMAT,
-            ),
-            answers.History,
-            csv=True,
-            can_be_absent=True,
-        ),
-        _history,
-    ),
-    (
-        Route(
-            "/api/v1/events",
-            "Events, newest first",
-            (openapi.SITE, openapi.DEVICE, openapi.TYPES, openapi.FROM, openapi.TO, openapi.LIMIT, _FORMAT),
-            list[answers.EventAnswer],
-            csv=True,
-        ),
-        _events,
-    ),
-    (
-        Route(
-            "/api/v1/ledger",
-            "Which messages of each agent's epochs are stored, and which numbers are missing",
-            (openapi.AGENT, openapi.FROM),
-            list[answers.LedgerAnswer],
-        ),
-        _ledger,
-    ),
-    (
-        Route(
-            "/api/v1/completeness",
-            "Which readings of a range are there, explained, or missing",
-            (openapi.SITE, openapi.DEVICE, openapi.FROM, openapi.TO),
-            list[answers.CompletenessAnswer],
-        ),
-        _completeness,
-    ),
-)

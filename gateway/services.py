@@ -12,7 +12,7 @@ from gateway.stores.base import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything here may be called from the event loop at any time; nothing of it writes."""
+    """Everything here may be called from the event loop at any time; nothing but `inventory.register` writes."""
 
     store: Store
     inventory: Inventory
