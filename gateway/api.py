@@ -89,6 +89,8 @@ def _handler(route: Route, answer: Answer, services: Services) -> Callable[[web.
                 # A foreign page cannot send this type without asking first, which nothing here answers (CSRF).
                 if request.content_type != "application/json":
                     return _problem(415, f"{request.content_type[:80]!r} is not taken; send application/json")
+                if hdrs.CONTENT_ENCODING in request.headers:
+                    return _problem(415, "a compressed body is not taken; send it as it is")
                 query = openapi.read_body(route, await request.read(), wall_ms())
             else:
                 query = openapi.read_query(route, list(request.query.items()), wall_ms())

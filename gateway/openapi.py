@@ -252,7 +252,7 @@ def document(routes: Sequence[Route], *, version: str, with_tokens: bool) -> dic
             responses["401"] = failure("A token is missing or not known")
         if route.method == "POST":
             responses["413"] = failure("The body is too large")
-            responses["415"] = failure("The body is not application/json")
+            responses["415"] = failure("The body is not application/json, or is compressed")
         operation = re.sub(r"\W+", "_", route.path.removeprefix("/api/v1/")).strip("_")
         paths.setdefault(route.path, {})[route.method.lower()] = {
             "operationId": operation if route.method == "GET" else f"{route.method.lower()}_{operation}",

@@ -54,6 +54,13 @@ async def test_a_wrong_body_changes_nothing(
         assert await listed(client) == {AGENT: True}
 
 
+async def test_a_compressed_body_is_refused(tmp_path: Path) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with serving(tmp_path) as client, client.post(PATH, data=b"no gzip", headers=headers) as answer:
+        assert answer.status == 415
+        assert "compressed" in (await answer.json())["error"]
+
+
 async def test_who_may_register(tmp_path: Path) -> None:
     async with serving(tmp_path) as client, client.post(PATH, json=NEW, headers={"Host": "evil.example"}) as answer:
         assert answer.status == 403
