@@ -10,9 +10,10 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -25,6 +26,7 @@ from gateway.inventory import Inventory
 from gateway.mqtt import Incoming, MqttSession, MqttSettings
 from gateway.stores.base import Refused, Store, StoreMisconfigured
 
+T = TypeVar("T")
 _log = structlog.get_logger("ingest")
 
 ACK_EXPIRY_S = 300
@@ -227,17 +229,20 @@ class Ingest:
         for orphan in intake.refuse(refused):
             self._alarm("ledger_refused", f"{orphan.reason}: {orphan.detail}")
         await self._bury(intake)
-        await self._inventory.flush()
+        await self._insist(self._inventory.flush)
         if before is not None:
             await asyncio.wait((before,))
         self._settle(intake)
 
     async def _write(self, intake: Intake) -> list[Refused]:
-        """Tries until the store has it. Nothing else ends this but cancellation."""
+        return await self._insist(lambda: self._store.write(intake.batch)) if intake.batch.rows else []
+
+    async def _insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Tries until the store, or the inventory's file, has it. Nothing else ends this but cancellation."""
         failures, began = 0, time.monotonic()
-        while intake.batch.rows:
+        while True:
             try:
-                refused = await self._store.write(intake.batch)
+                result = await attempt()
             except StoreUnavailable as error:
                 failures += 1
                 self.count["retries"] += 1
@@ -245,8 +250,7 @@ class Ingest:
                 await asyncio.sleep(wait_s(error, failures, self._limits.retry_s))
             else:
                 self._store_up(failures)
-                return refused
-        return []
+                return result
 
     async def _bury(self, intake: Intake) -> None:
         """The dead letters are on the disk; a disk that refuses is waited for, because nothing is dropped."""

@@ -22,6 +22,7 @@ from gateway import rollup
 from gateway.contract.consumer import read_meta, read_state, read_status
 from gateway.contract.messages import Meta, PointMeta, Site, State, Status
 from gateway.contract.topics import Parsed, is_id
+from gateway.stores.sqlite_layout import as_store_error
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS agent(site TEXT, agent TEXT, status BLOB, status_t INTEGER, caps BLOB, last_seen INTEGER,
@@ -136,7 +137,7 @@ class Inventory:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("PRAGMA synchronous=FULL")
         db.executescript(_SCHEMA)
         self._db = db
         self._by_api = {(site, agent) for site, agent in db.execute("SELECT site, agent FROM registration")}
@@ -169,7 +170,7 @@ class Inventory:
         self._thread.shutdown(wait=True)
 
     async def flush(self) -> None:
-        """Everything taken so far is in the file."""
+        """Everything taken so far is in the file. Raises StoreUnavailable; nothing is forgotten, the next flush tries again."""
         for key in self._seen:
             device = self._devices[key]
             self._pending.add(
@@ -184,7 +185,11 @@ class Inventory:
         self._seen.clear()
         if self._pending.statements:
             statements, self._pending.statements = self._pending.statements, []
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, statements)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._write, statements)
+            except sqlite3.Error as error:
+                self._pending.statements[:0] = statements
+                raise as_store_error(error, self._path) from error
 
     def _write(self, statements: Sequence[tuple[str, tuple[object, ...]]]) -> None:
         assert self._db is not None

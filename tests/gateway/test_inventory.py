@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from device_profiles.errors import StoreUnavailable
 from gateway.contract.topics import Topics, parse
 from gateway.inventory import Inventory
 from tests.gateway.message_box import AGENT, DEV, NOW, SITE, TOPICS
@@ -195,3 +196,19 @@ async def test_a_word_of_a_later_version_is_read_as_other(tmp_path: Path) -> Non
         inventory = await opened(tmp_path)  # the file holds the document as it came
     assert [change.state for change in await inventory.state_changes(SITE, DEV, 0, NOW + 1)] == ["other"]
     await inventory.close()
+
+
+async def test_a_full_disk_forgets_nothing(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    assert inventory._db is not None
+    (pages,) = inventory._db.execute("PRAGMA page_count").fetchone()
+    inventory._db.execute(f"PRAGMA max_page_count={pages}")
+    for number in range(400):
+        inventory.saw(SITE, AGENT, f"meter-{number}-{'x' * 30}", NOW)
+    with pytest.raises(StoreUnavailable, match="full"):
+        await inventory.flush()
+    inventory._db.execute("PRAGMA max_page_count=100000")
+    await inventory.close()
+    again = await opened(tmp_path)
+    assert len([device for device in again.devices(SITE) if device.id.startswith("meter-3")]) == 111
+    await again.close()
