@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device_profiles.errors import ConfigError
@@ -109,9 +109,32 @@ plain = st.recursive(
 )
 
 
+class Dumper(yaml.SafeDumper):
+    """Quotes text that begins like a number: to PyYAML (YAML 1.1) `-.0` and `1e5` are words, in 1.2 they are numbers."""
+
+
+Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if text[:1] in tuple("+-.0123456789") else None
+    ),
+)
+
+
 @given(plain)
+@example("-.0")
+@example("1e5")
 def test_what_pyyaml_writes_is_read_back(value: object) -> None:
-    assert parse_yaml(yaml.safe_dump({"k": value}), "f.yaml").data == {"k": value}
+    assert parse_yaml(yaml.dump({"k": value}, Dumper=Dumper), "f.yaml").data == {"k": value}
+
+
+def test_numbers_are_those_of_yaml_1_2() -> None:
+    assert parse_yaml("a: -.5\nb: 1e5\nc: 0x1F\nd: '-.5'\n", "f.yaml").data == {
+        "a": -0.5,
+        "b": 1e5,
+        "c": 15,
+        "d": "-.5",
+    }
 
 
 @given(st.text(max_size=200))
