@@ -132,7 +132,7 @@ def test_numbers_are_those_of_yaml_1_2() -> None:
     assert parse_yaml("a: -.5\nb: 1e5\nc: 0x1F\nd: '-.5'\n", "f.yaml").data == {
         "a": -0.5,
         "b": 1e5,
-        "c": 15,
+        "c": 31,
         "d": "-.5",
     }
 
