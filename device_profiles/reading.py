@@ -47,11 +47,12 @@ class PointFault:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A value from a protocol that carries status and time itself (BACnet, OPC UA)."""
+    """A value from a protocol that carries status and time itself (BACnet, OPC UA). `flags` as in `Flagged`."""
 
     value: Raw | None
     status: str = "Good"
     source_time_ms: int | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

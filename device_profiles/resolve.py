@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .address import PREFIX
 from .errors import ProfileError
 from .findings import did_you_mean, shown
-from .schema import Instances, Modbus, Point, Profile
+from .schema import Bacnet, Instances, OpcUa, Point, Profile
 
 
 def options_of(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
@@ -51,6 +52,26 @@ def points_of(
     return tuple(shifted(point, step) if point.id in repeats else point for point in own)
 
 
+def needs_prefix(profile: Profile) -> bool:
+    """True when a name, node or path of the profile holds `{prefix}`."""
+    return any(
+        isinstance(point.address, Bacnet | OpcUa) and PREFIX in (point.address.reference or "")
+        for point in profile.points
+    )
+
+
+def prefixed(points: tuple[Point, ...], prefix: str | None) -> tuple[Point, ...]:
+    """The points of the device whose names begin with `prefix`."""
+    if prefix is None:
+        return points
+    return tuple(
+        point.model_copy(update={"address": point.address.prefixed(prefix)})
+        if isinstance(point.address, Bacnet | OpcUa)
+        else point
+        for point in points
+    )
+
+
 def instance_id(instances: Instances, device: str, number: int) -> str:
     """`panel-1` and 7 make `panel-1-7`."""
     return instances.id.replace("{device}", device).replace("{n}", str(number))
@@ -59,12 +80,7 @@ def instance_id(instances: Instances, device: str, number: int) -> str:
 def shifted(point: Point, registers: int) -> Point:
     """The point `registers` further on."""
     parts = tuple(part.model_copy(update={"reg": part.reg + registers}) for part in point.parts)
-    address = point.address
-    if isinstance(address, Modbus):
-        key = "offset" if address.model is not None else "reg"
-        start = getattr(address, key)
-        if start is not None:
-            address = address.model_copy(update={key: start + registers})
+    address = point.address if isinstance(point.address, dict) else point.address.shifted(registers)
     return point.model_copy(update={"address": address, "parts": parts})
 
 

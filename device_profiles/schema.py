@@ -7,16 +7,23 @@ of a point (its unit, type and class) is not repeated in a profile.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from .address import SHORT_KEYS, SHORT_SCHEMA, AnyAddress, Strict, with_address
+from .address import Bacnet as Bacnet
 from .address import Modbus as Modbus
+from .address import OpcUa as OpcUa
 from .address import Table as Table
 from .address import Virtual as Virtual
+from .bacnet import VALUE_TYPES, parse_object
+from .control import Operation as Operation
+from .control import Write as Write
 
 IdText = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 PointId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -102,6 +109,8 @@ class Point(Strict):
     invalid: tuple[Invalid | int | float | str, ...] = ()
     labels: dict[int, str] | None = None
     access: Literal["r", "rw", "w"] = "r"
+    write: Write | None = None
+    """What holds for writing it; None with access `rw` or `w` takes the defaults."""
     min: float | None = None
     max: float | None = None
     poll: float | None = Field(default=None, gt=0, le=86400)
@@ -117,6 +126,9 @@ class Point(Strict):
     """A value that only grows; None takes it from the vocabulary."""
     wrap: Decimal | None = None
     """The value (in the device's unit, scaled) at which the counter starts again at 0."""
+    cov: bool | float | None = None
+    """`false`: never subscribed, always polled. A number: the increment asked for where the protocol lets one ask, in the
+    device's unit. None lets the device decide."""
     internal: bool = False
     """Read for the sake of other points (scale factors, ratios); never published."""
 
@@ -146,7 +158,7 @@ class Point(Strict):
             raise ValueError(f"scale {self.scale} is not a number other than 0")
         if self.bit_range and (self.type in ("str", "f32", "f64") or self.bit_range[1] >= 16 * self.registers):
             raise ValueError(f"bits {self.bits} are not in a {self.type}")
-        if self.type == "str" and self.length is None:
+        if self.type == "str" and self.length is None and isinstance(self.address, Modbus):
             raise ValueError("type str needs length, in registers")
         if self.type != "str" and self.length is not None:
             raise ValueError(f"length is for type str only, not for {self.type}")
@@ -157,6 +169,8 @@ class Point(Strict):
         return self._address_agrees()
 
     def _address_agrees(self) -> Self:
+        if self.write is not None and "w" not in self.access:
+            raise ValueError("write is for points that can be written: add access: rw")
         if not isinstance(self.address, Modbus):
             return self
         located = self.address.reg is not None or self.address.model is not None
@@ -170,6 +184,11 @@ class Point(Strict):
                 "a bit of a register is u16 with bits"
             )
         return self
+
+    @property
+    def is_writable(self) -> bool:
+        """True when the profile allows to write it."""
+        return "w" in self.access
 
     @property
     def registers(self) -> int:
@@ -291,7 +310,7 @@ class Profile(Strict):
     points: tuple[Point, ...]
     instances: Instances | None = None
     events: tuple[dict[str, Any], ...] = ()
-    operations: tuple[dict[str, Any], ...] = ()
+    operations: tuple[Operation, ...] = ()
     caveats: tuple[Caveat, ...] = ()
     source: Source
 
@@ -317,12 +336,16 @@ class Profile(Strict):
 
 
 def _with_defaults(point: Any, profile: dict[str, Any]) -> Any:
-    if not isinstance(point, dict) or profile.get("protocol") != "modbus":
+    protocol = profile.get("protocol")
+    defaults = _POINT_DEFAULTS.get(protocol) if isinstance(protocol, str) else None
+    if not isinstance(point, dict) or defaults is None:
         return point
     point = with_address(point)
     address = point.get("address", {})
-    if not isinstance(address, dict):
-        return point
+    return defaults(point, address, profile) if isinstance(address, dict) else point
+
+
+def _modbus_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
     table = address.get("table", profile.get("table", "holding"))
     is_bit = table in ("coil", "discrete")
     return {
@@ -331,3 +354,24 @@ def _with_defaults(point: Any, profile: dict[str, Any]) -> Any:
         **point,
         "address": {**address, "table": table},
     }
+
+
+def _bacnet_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """The type of a present value is that of its object; everything else is a REAL unless it says otherwise."""
+    kind = "f32"
+    if isinstance(given := address.get("object"), str) and address.get("property") in (None, "present-value"):
+        with contextlib.suppress(ValueError):  # said by the address itself
+            kind = VALUE_TYPES.get(parse_object(given)[0], kind)
+    return {"type": profile.get("type", kind), **point, "address": address}
+
+
+def _opcua_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    return {"type": profile.get("type", "f64"), **point, "address": address}
+
+
+_POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
+    "modbus": _modbus_defaults,
+    "bacnet": _bacnet_defaults,
+    "opcua": _opcua_defaults,
+}
+"""What points take that do not say their own, by protocol."""

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
-from urllib.parse import parse_qsl, urlsplit
 
+from device_profiles.control import Operation
 from device_profiles.errors import ConfigError
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Point
+
+from .link import LINK_KINDS as LINK_KINDS
+from .link import BacnetLink as BacnetLink
+from .link import LinkConfig as LinkConfig
+from .link import OpcUaLink as OpcUaLink
+from .link import parse_link as parse_link
 
 
 class NotLocated(ConfigError):
@@ -24,48 +30,6 @@ class NotLocated(ConfigError):
 
 Trace = Callable[[str, bytes, str], None]
 """Called with (direction ">" or "<" or "!", frame, remark) for each frame on the wire, for people who want to see it."""
-
-LINK_KINDS = ("tcp", "rtu+tcp", "serial", "fake")
-
-
-@dataclass(frozen=True, slots=True)
-class LinkConfig:
-    """One wire or socket with one owner.
-
-    `kind`: `tcp` (Modbus TCP), `rtu+tcp` (a serial server that passes bytes), `serial` (a port of this machine).
-    Times are in seconds. `turnaround_s` is the silence a line keeps after a reply beyond the protocol's own gap.
-    """
-
-    id: str
-    kind: str
-    host: str = ""
-    port: int = 502
-    path: str = ""
-    baud: int = 9600
-    parity: str = "N"
-    stop_bits: int = 1
-    data_bits: int = 8
-    timeout_s: float = 1.0
-    connect_timeout_s: float = 5.0
-    turnaround_s: float = 0.0
-    echo: bool = False
-
-    @property
-    def is_line(self) -> bool:
-        """True where one owner speaks at a time and bytes cost time (serial ports and serial servers)."""
-        return self.kind in ("serial", "rtu+tcp")
-
-    @property
-    def place(self) -> str:
-        """The wire in words for people: `127.0.0.1:502`, `/dev/ttyUSB0 9600 8N1`."""
-        if self.kind == "serial":
-            return f"{self.path} {self.baud} {self.data_bits}{self.parity}{self.stop_bits}"
-        return f"{self.host}:{self.port}"
-
-    @property
-    def bits_per_char(self) -> int:
-        """Start bit, data bits, parity bit and stop bits of one character."""
-        return 1 + self.data_bits + (0 if self.parity == "N" else 1) + self.stop_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +54,12 @@ class Limits:
 
 
 Layout = Mapping[str, Any]
-"""What was learned of one device, JSON-able and kept over restarts: model bases of a SunSpec chain, registers that refuse."""
+"""What was learned of one device, JSON-able and kept over restarts: model bases of a SunSpec chain, registers that refuse.
+
+Most of it is its driver's own. Every driver that finds out about these says them under these keys, because the agent reads them:
+`units` {point: UCUM code} in which the device itself gives the point, `labels` {point: {ordinal: text}}, and `identity`, facts
+by name (`vendor`, `model`, `serial`, `firmware`) that differ when another device stands there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +127,129 @@ class CanIdentify(Protocol):
 
 @runtime_checkable
 class CanDiscover(Protocol):
-    """Finds devices on the link. Yields (address, facts) as they answer."""
+    """Finds devices among these units of a link. Yields (address, facts) as they answer. (BACnet and OPC UA have no units to
+    go through: their own `scan` commands ask in their own way.)"""
 
     def discover(self, units: Sequence[int]) -> AsyncIterator[tuple[Address, Mapping[str, str]]]: ...
+
+
+@runtime_checkable
+class CanParallel(Protocol):
+    """Asks several devices at the same time (BACnet/IP). The poller never has two calls in one lane at once."""
+
+    @property
+    def parallel(self) -> int:
+        """Most calls at the same time."""
+        ...
+
+    def lane(self, device: Address) -> str:
+        """What the device shares with others that must wait for each other: its own address, or an MS/TP network."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a device said without being asked; `values` in the order of `points`."""
+
+    device: str
+    points: tuple[str, ...]
+    values: Sequence[Raw | Sample | PointFault]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """These points are not reported any more; they want polling until another `subscribe` succeeds."""
+
+    device: str
+    points: tuple[str, ...]
+    reason: str
+
+
+@runtime_checkable
+class CanSubscribe(Protocol):
+    """Lets devices report changes. Renewing, and subscribing again after a device restarted, is the session's own work."""
+
+    async def subscribe(self, device: Address, points: Sequence[Point], layout: Layout | None) -> frozenset[str]:
+        """The points that the device reports from now on; the others stay polled. Replaces what was subscribed for this
+        device before. Raises DeviceError when the device does not answer, LinkError.
+        """
+        ...
+
+    async def unsubscribe(self, device: Address) -> None:
+        """Ends what is subscribed for this device, as well as it can be ended."""
+        ...
+
+    def changes(self) -> AsyncIterator[Sequence[Change | Unsubscribed]]:
+        """What arrived since the last turn, oldest first and never an empty turn. One reader; ends with the session. What came
+        faster than it was read and did not fit is counted in `dropped`, oldest first, and its points are `Unsubscribed`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands on a point after a write. `value` is what it shows now; the rest only where a protocol has priorities."""
+
+    value: Raw | Sample | PointFault
+    held_by: int | None = None
+    """The highest slot of the priority array that holds a value (1 is highest); None = none, or there are no priorities."""
+    ours: Raw | None = None
+    """What stands in our own slot."""
+
+
+@runtime_checkable
+class CanWrite(Protocol):
+    """Writes points. Knows no limits, no unit and no hold: the agent's command path does, and calls nothing else."""
+
+    async def write(
+        self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
+    ) -> None:
+        """Writes the raw value, once: a repetition is never the driver's. None releases our slot (BACnet NULL).
+
+        Raises ConfigError for a value or a priority that cannot be written; DeviceRefused for what the device refused;
+        DeviceTimeout when it is not known whether the device took it; LinkError likewise.
+        """
+        ...
+
+    async def standing(
+        self, device: Address, point: Point, layout: Layout | None, *, priority: int | None = None
+    ) -> Standing:
+        """Reads the point back. Raises DeviceError, LinkError."""
+        ...
+
+
+@runtime_checkable
+class CanOperate(Protocol):
+    """Carries out a profile's operations (OPC UA methods, door controllers)."""
+
+    async def operate(
+        self, device: Address, operation: Operation, inputs: Mapping[str, Raw], layout: Layout | None
+    ) -> Mapping[str, Raw]:
+        """Does it, once; gives what the device answered by name. Raises as `CanWrite.write`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """One value that a device kept: `value` is raw, as a read would give it, at the device's own time, UTC ms."""
+
+    point: str
+    t_ms: int
+    value: Raw | Sample | PointFault
+
+
+@runtime_checkable
+class CanRecall(Protocol):
+    """Reads the past from a device's own memory (trend logs, load profiles)."""
+
+    def recall(
+        self, device: Address, points: Sequence[Point], layout: Layout | None, since_ms: int, until_ms: int
+    ) -> AsyncIterator[Sequence[Recalled]]:
+        """What the device kept of these points within [since_ms, until_ms), in portions, each point oldest first.
+
+        Raises DeviceError, LinkError. Points without a memory are passed over.
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -174,57 +263,3 @@ class WireCount:
     bytes_in: int = 0
     discarded_bytes: int = 0
     errors: dict[str, int] = field(default_factory=dict)
-
-
-_SERIAL_KEYS = {"baud": int, "stop_bits": int, "data_bits": int}
-_TIME_KEYS = ("timeout_s", "connect_timeout_s", "turnaround_s")
-
-
-def parse_link(text: str, *, link_id: str = "link") -> LinkConfig:
-    """A link from its short form: `tcp://host:502`, `rtu+tcp://host:4001?baud=9600`, `serial:/dev/ttyUSB0?baud=9600&parity=N`,
-    `serial:COM3?baud=9600`. Raises ConfigError naming the part that is wrong.
-    """
-    where = f"--link {text!r}"
-    shapes = "write tcp://host:502, rtu+tcp://host:port or serial:/dev/ttyUSB0?baud=9600&parity=N"
-    kind, separator, _ = text.partition(":")
-    if not separator or kind not in LINK_KINDS:
-        raise ConfigError(f"unknown kind of link {kind!r}", where=where, next_step=shapes)
-    try:
-        parts = urlsplit(text)
-    except ValueError as error:
-        raise ConfigError(f"this is no address ({error})", where=where, next_step=shapes) from error
-    link = LinkConfig(id=link_id, kind=kind)
-    if kind == "serial":
-        path = parts.netloc + parts.path
-        if not path:
-            raise ConfigError("a serial link names no port", where=where, next_step=shapes)
-        link = replace(link, path=path)
-    elif kind in ("tcp", "rtu+tcp"):
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise ConfigError(
-                f"port out of range ({error})", where=where, next_step="use a port of 1 to 65535"
-            ) from error
-        if not parts.hostname or (kind == "rtu+tcp" and port is None) or port == 0:
-            raise ConfigError("a host, or a port of 1 to 65535, is missing", where=where, next_step=shapes)
-        link = replace(link, host=parts.hostname, port=port or 502)
-    for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        link = _with_option(link, key, value, where)
-    return link
-
-
-def _with_option(link: LinkConfig, key: str, value: str, where: str) -> LinkConfig:
-    try:
-        if key in _SERIAL_KEYS:
-            return replace(link, **{key: int(value)})  # type: ignore[arg-type]
-        if key in _TIME_KEYS:
-            return replace(link, **{key: float(value)})  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ConfigError(f"{key}={value!r} is no number", where=where, next_step=f"give {key} as a number") from error
-    if key == "parity" and value.upper() in ("N", "E", "O"):
-        return replace(link, parity=value.upper())
-    if key == "echo" and value in ("true", "false", "0", "1"):
-        return replace(link, echo=value in ("true", "1"))
-    known = ", ".join((*_SERIAL_KEYS, "parity (N, E, O)", "echo (true, false)", *_TIME_KEYS))
-    raise ConfigError(f"unknown option {key}={value!r}", where=where, next_step=f"known are {known}")

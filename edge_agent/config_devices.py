@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from device_profiles.bacnet import MAX_INSTANCE
 from device_profiles.errors import ProfileError
 from device_profiles.findings import shown
 from device_profiles.library import Library
 from device_profiles.problems import Problems
-from device_profiles.resolve import instance_id, options_of, points_of
+from device_profiles.resolve import instance_id, needs_prefix, options_of, points_of, prefixed
 from device_profiles.schema import Point, Profile
 from device_profiles.yamlfile import KeyPath
 from drivers.base import Limits
+from drivers.link import CARRIERS
 from edge_agent.config_links import Link
 from edge_agent.config_points import planned
 from edge_agent.config_schema import DeviceEntry, InstanceEntry, LimitsEntry
@@ -63,6 +65,7 @@ class DeviceReader:
             self._check_address(entry, link, path)
         if profile is None:
             return []
+        self._check_prefix(entry, profile, path)
         self._check_names(entry, profile, path)
         params = self._params(entry, profile, path)
         if self.problems.count > before:
@@ -72,7 +75,7 @@ class DeviceReader:
             id=entry.id,
             name=entry.name or entry.id,
             link=entry.link,
-            unit=entry.unit,
+            unit=entry.unit if entry.unit is not None else entry.prefix or 0,
             protocol=profile.protocol,
             profile=profile,
             points=self._resolved(entry, profile, options, None, path),
@@ -131,9 +134,19 @@ class DeviceReader:
         return self._profiles[profile_id]  # None: said with the first device of this profile
 
     def _check_unit(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> bool:
+        carriers = CARRIERS.get(profile.protocol)
+        if carriers is not None and link.config.kind not in carriers:
+            what = f"{profile.profile} speaks {profile.protocol}, which a {link.config.kind} link does not carry"
+            self.problems.add((*path, "link"), what, f"use a link of kind {' or '.join(carriers)}")
+            return False
+        if profile.protocol == "bacnet":
+            return self._check_instance(entry.unit, (*path, "unit"))
         if profile.protocol != "modbus":
             return True
         unit, at = entry.unit, (*path, "unit")
+        if unit is None:
+            self.problems.add(at, "unit is missing", "add unit")
+            return False
         is_direct = link.config.kind in ("tcp", "fake")
         if is_direct and unit in (0, 255):  # Modbus Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.2
             return True
@@ -148,12 +161,28 @@ class DeviceReader:
             self.problems.add(at, f"{shown(unit)} is no Modbus unit", step)
         return False
 
+    def _check_instance(self, unit: int | str | None, at: KeyPath) -> bool:
+        if unit is None:
+            self.problems.add(at, "unit is missing", "add unit: the device's BACnet instance")
+            return False
+        if isinstance(unit, int) and 0 <= unit <= MAX_INSTANCE:
+            return True
+        self.problems.add(at, f"{shown(unit)} is no BACnet device instance", f"give a number of 0 to {MAX_INSTANCE}")
+        return False
+
     def _check_address(self, entry: DeviceEntry, link: Link, path: KeyPath) -> None:
-        address = (*link.wire, entry.unit)
+        address = (*link.wire, entry.unit, entry.prefix)
         other = self._addresses.setdefault(address, entry.id)
         if other != entry.id:
             what = f"{entry.id} has the address of {other} ({link.config.place} unit {entry.unit})"
             self.problems.add((*path, "unit"), what, "give each device its own unit, or remove one")
+
+    def _check_prefix(self, entry: DeviceEntry, profile: Profile, path: KeyPath) -> None:
+        if needs_prefix(profile) and entry.prefix is None:
+            step = "add prefix: what the names of this device's objects or nodes begin with"
+            self.problems.add((*path, "prefix"), f"{profile.profile} needs a prefix", step)
+        elif entry.prefix is not None and not needs_prefix(profile):
+            self.problems.add((*path, "prefix"), f"{profile.profile} has no {{prefix}} to put it in", "remove prefix")
 
     def _check_names(self, entry: DeviceEntry, profile: Profile, path: KeyPath) -> None:
         for name, value in entry.options.items():
@@ -193,10 +222,10 @@ class DeviceReader:
         self, entry: DeviceEntry, profile: Profile, options: Mapping[str, str], instance: int | None, path: KeyPath
     ) -> tuple[Point, ...]:
         overrides = tuple((name, own if own is False else own.model_dump_json()) for name, own in entry.points.items())
-        key = (profile.profile, instance, tuple(options.items()), overrides, entry.poll, entry.heartbeat)
+        key = (profile.profile, instance, tuple(options.items()), overrides, entry.poll, entry.heartbeat, entry.prefix)
         points = self._points.get(key)
         if points is None:
-            chosen = points_of(profile, options, instance=instance)
+            chosen = prefixed(points_of(profile, options, instance=instance), entry.prefix)
             points = planned(chosen, profile, entry.points, entry.poll, entry.heartbeat)
             self._points[key] = points
             self._check_limits(points, path)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.findings import shown
 from device_profiles.problems import Problems
 from device_profiles.yamlfile import KeyPath
-from drivers.base import LinkConfig, parse_link
+from drivers.link import BACNET_PORT, OPCUA_PORT, BacnetLink, LinkConfig, OpcUaLink, parse_link
 from edge_agent.config_schema import LinkEntry
 from gateway.contract.topics import is_id
 
 _SAME = ("kind", "host", "port", "path", "baud", "parity", "stop_bits", "data_bits", "echo")
 _TIMES = {"timeout": "timeout_s", "connect_timeout": "connect_timeout_s", "turnaround": "turnaround_s"}
-_NEEDS = {"tcp": ("host",), "rtu+tcp": ("host", "port"), "serial": ("path",), "fake": ()}
+_NEEDS = {
+    "tcp": ("host",),
+    "rtu+tcp": ("host", "port"),
+    "serial": ("path",),
+    "bacnet": ("host",),
+    "opcua": ("host",),
+    "fake": (),
+}
+_PORTS = {"bacnet": BACNET_PORT, "opcua": OPCUA_PORT}
+_SECONDS = {"ttl": "ttl_s", "apdu_timeout": "apdu_timeout_s", "segment_timeout": "segment_timeout_s"}
 _SERIAL_ONLY = ("path",)
 _NETWORK_ONLY = ("host", "port")
 
@@ -42,6 +51,8 @@ def wire_of(link: LinkConfig) -> tuple[str, ...]:
         return ("serial", os.path.realpath(link.path) if link.path.startswith("/") else link.path.upper())
     if link.kind == "fake":
         return ("fake", link.id)
+    if link.kind == "bacnet":
+        return ("bacnet", link.host.partition("/")[0], str(link.port))
     return ("network", link.host.lower(), str(link.port))
 
 
@@ -79,10 +90,28 @@ def _read_link(link_id: str, value: Any, path: KeyPath, problems: Problems) -> L
             return None
     given = {name: value for name in _SAME if (value := getattr(entry, name)) is not None}
     given |= {name: value for key, name in _TIMES.items() if (value := getattr(entry, key)) is not None}
+    if given.get("kind") in _PORTS and "port" not in given:
+        base = replace(base, port=_PORTS[given["kind"]])
     config = LinkConfig(**{**_fields(base), **given, "id": link_id})
+    config = replace(config, bacnet=_bacnet(config, entry), opcua=_opcua(config, entry))
     before = problems.count
     _check(config, given.keys() | _said_by(entry), path, problems)
+    _refuse_foreign_keys(config, entry, path, problems)
     return Link(config, entry.allow_overload, path) if problems.count == before else None
+
+
+def _bacnet(link: LinkConfig, entry: LinkEntry) -> BacnetLink | None:
+    if link.kind != "bacnet":
+        return None
+    given = {} if entry.bacnet is None else entry.bacnet.model_dump(exclude_none=True)
+    return replace(link.bacnet or BacnetLink(), **{_SECONDS.get(key, key): value for key, value in given.items()})
+
+
+def _opcua(link: LinkConfig, entry: LinkEntry) -> OpcUaLink | None:
+    if link.kind != "opcua":
+        return None
+    given = {} if entry.opcua is None else entry.opcua.model_dump(exclude_none=True)
+    return replace(link.opcua or OpcUaLink(), **given)
 
 
 def _fields(link: LinkConfig) -> dict[str, Any]:
@@ -94,9 +123,15 @@ def _said_by(entry: LinkEntry) -> set[str]:
     return {"host", "port"} if entry.url and not entry.url.startswith("serial") else {"path"} if entry.url else set()
 
 
+def _refuse_foreign_keys(link: LinkConfig, entry: LinkEntry, path: KeyPath, problems: Problems) -> None:
+    for name in ("bacnet", "opcua"):
+        if getattr(entry, name) is not None and link.kind != name:
+            problems.add((*path, name), f"a {link.kind} link has no {name}", f"remove {name}, or write kind: {name}")
+
+
 def _check(link: LinkConfig, said: set[str], path: KeyPath, problems: Problems) -> None:
     if not link.kind:
-        problems.add(path, "kind is missing", "add kind: tcp, rtu+tcp or serial")
+        problems.add(path, "kind is missing", "add kind: tcp, rtu+tcp, serial, bacnet or opcua")
         return
     for name in _NEEDS[link.kind]:
         if name not in said:
@@ -120,7 +155,7 @@ def _refuse_shared_wires(links: Mapping[str, Link], problems: Problems) -> None:
     owners: dict[tuple[str, ...], Link] = {}
     for link in links.values():
         other = owners.setdefault(link.wire, link)
-        if other is not link and (link.config.is_line or other.config.is_line):
+        if other is not link and (link.config.is_line or other.config.is_line or link.config.kind == "bacnet"):
             same = "port" if link.config.kind == "serial" else "host and port"
             problems.add(
                 link.path,

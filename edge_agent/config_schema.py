@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 import gateway.mqtt_config
 from device_profiles.address import Strict
+from device_profiles.bacnet import MAX_INSTANCE
 from device_profiles.schema import IdText, PointId
 from device_profiles.values import (
     Align,
@@ -84,12 +85,54 @@ class MqttEntry(gateway.mqtt_config.MqttEntry):
     """`broker` forgets a message at the broker's PUBACK, which is no proof that it is stored."""
 
 
+class BacnetEntry(Strict):
+    """A BACnet/IP network beyond our own address there. See `drivers.link.BacnetLink`."""
+
+    bbmd: Text | None = None
+    ttl: int | None = Field(default=None, ge=30, le=65535)
+    peers: tuple[Text, ...] | None = Field(default=None, max_length=1024)
+    instance: int | None = Field(default=None, ge=0, le=MAX_INSTANCE)
+    name: Text | None = None
+    parallel: int | None = Field(default=None, ge=1, le=256)
+    apdu_timeout: Timeout | None = None
+    segment_timeout: Timeout | None = None
+    cov: bool | None = None
+
+
+class OpcUaEntry(Strict):
+    """An OPC UA endpoint beyond host and port: security, identity, subscription. See `drivers.link.OpcUaLink`."""
+
+    path: Annotated[str, Field(pattern=r"^/[^\x00-\x20\x7f]*$", max_length=1024)] | None = None
+    policy: Literal["none", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] | None = None
+    mode: Literal["sign", "sign_and_encrypt"] | None = None
+    identity: Literal["anonymous", "user", "certificate"] | None = None
+    user: Text | None = None
+    password_file: PathText | None = None
+    certificate: PathText | None = None
+    key: PathText | None = None
+    pki: PathText | None = None
+    application_uri: Text | None = None
+    publish_ms: int | None = Field(default=None, ge=50, le=60_000)
+    subscribe: bool | None = None
+
+    @model_validator(mode="after")
+    def _identity_is_whole(self) -> OpcUaEntry:
+        if self.identity == "user" and not (self.user and self.password_file):
+            raise ValueError("identity user needs user and password_file")
+        if self.identity in (None, "anonymous") and (self.user or self.password_file):
+            raise ValueError("user and password_file are for identity: user; add it")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together; give both, or neither and they are made")
+        return self
+
+
 class LinkEntry(Strict):
     """One wire or socket. `url` is the short form; the other keys go before what it says."""
 
     url: str | None = Field(default=None, max_length=1024, examples=["serial:/dev/ttyUSB0?baud=9600&parity=E"])
-    kind: Literal["tcp", "rtu+tcp", "serial", "fake"] | None = None
-    host: Host | None = None
+    kind: Literal["tcp", "rtu+tcp", "serial", "bacnet", "opcua", "fake"] | None = None
+    host: Host | Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$")] | None = None
+    """Of the peer; on a `bacnet` link our own address there, as 192.168.1.10/24."""
     port: Port | None = None
     path: Annotated[str, Field(pattern=r"^(/[^\x00-\x1f\x7f]+|COM[0-9]{1,3})$", max_length=4096)] | None = None
     baud: int | None = Field(default=None, ge=110, le=4_000_000)
@@ -102,6 +145,10 @@ class LinkEntry(Strict):
     echo: bool | None = None
     allow_overload: bool = False
     """Start even though the line cannot carry what is asked of it; the readings will be late."""
+    bacnet: BacnetEntry | None = None
+    """Only where kind is bacnet."""
+    opcua: OpcUaEntry | None = None
+    """Only where kind is opcua."""
 
 
 class PointEntry(Strict):
@@ -162,7 +209,10 @@ class DeviceEntry(_Described):
 
     id: IdText
     link: IdText
-    unit: int | Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z._:-]+$")]
+    unit: int | Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z._:-]+$")] | None = None
+    """Modbus unit, BACnet device instance; an OPC UA endpoint needs none."""
+    prefix: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
+    """What `{prefix}` in the profile's BACnet names and OPC UA nodes and paths stands for: one controller, many devices."""
     profile: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     params: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     options: dict[str, Text] = Field(default_factory=dict)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from device_profiles.schema import Modbus, Point
+from device_profiles.schema import Point
 from device_profiles.units import conversion
 from device_profiles.vocabulary import vocabulary
 from edge_agent.conversion import published_unit
@@ -75,12 +75,7 @@ def _resolution(point: Point) -> float | None:
 
 def _reference(point: Point) -> str | None:
     """Where the point stands on the device, in its protocol's way of writing it."""
-    address = point.address
-    if isinstance(address, Modbus):
-        if address.model is not None:
-            return f"model {address.model} +{address.offset}"
-        return None if address.reg is None else f"{address.table}:0x{address.reg:04x}"
-    return None
+    return None if isinstance(point.address, dict) else point.address.reference
 
 
 def site(config: Config) -> bytes:

@@ -1,0 +1,227 @@
+"""A link as the configuration or the command line describes it. Opens nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, urlsplit
+
+from device_profiles.errors import ConfigError
+
+LINK_KINDS = ("tcp", "rtu+tcp", "serial", "bacnet", "opcua", "fake")
+CARRIERS: dict[str, tuple[str, ...]] = {
+    "modbus": ("tcp", "rtu+tcp", "serial", "fake"),
+    "bacnet": ("bacnet",),
+    "opcua": ("opcua",),
+}
+"""The kinds of link that carry a protocol."""
+
+BACNET_PORT = 47808
+OPCUA_PORT = 4840
+
+
+@dataclass(frozen=True, slots=True)
+class BacnetLink:
+    """What a BACnet/IP link needs beyond its own address (`LinkConfig.host`, with `/24` for the local broadcast, and `port`)."""
+
+    bbmd: str | None = None
+    """`host:port` of a BBMD where we register as a foreign device; None = we speak by local broadcast."""
+    ttl_s: int = 300
+    peers: tuple[str, ...] = ()
+    """`host:port` of devices or routers that broadcasts do not reach: each is asked directly."""
+    instance: int = 4_194_000
+    """Our own device instance, unique on the whole internetwork."""
+    name: str = "plantroom"
+    parallel: int = 16
+    """Devices that are asked at the same time; never two requests at once to one device, or into one MS/TP network."""
+    apdu_timeout_s: float = 3.0
+    segment_timeout_s: float = 2.0
+    cov: bool = True
+    """False: only polled."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpcUaLink:
+    """What an OPC UA link needs beyond `LinkConfig.host`, `port`."""
+
+    path: str = ""
+    """What follows the port in the endpoint's URL, with its slash."""
+    policy: str = "none"
+    """`none`, `Basic256Sha256`, `Aes128Sha256RsaOaep` or `Aes256Sha256RsaPss`."""
+    mode: str = "sign_and_encrypt"
+    """`sign` or `sign_and_encrypt`; nothing where the policy is `none`."""
+    identity: str = "anonymous"
+    """`anonymous`, `user` or `certificate`."""
+    user: str = ""
+    password_file: str = ""
+    """The password is read from here when connecting; it never stands in the configuration."""
+    certificate: str = ""
+    key: str = ""
+    """Our application certificate (DER or PEM) and its key; made by `plantroom` in `pki` when absent."""
+    pki: str = ""
+    """Folder with `own/`, `trusted/`, `rejected/`. "" = below the agent's data folder."""
+    application_uri: str = "urn:plantroom:agent"
+    publish_ms: int = 500
+    """The publishing interval we ask for."""
+    subscribe: bool = True
+    """False: only polled."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    """One wire or socket with one owner.
+
+    `kind`: `tcp` (Modbus TCP), `rtu+tcp` (a serial server that passes bytes), `serial` (a port of this machine), `bacnet` (our
+    UDP port on a BACnet/IP network), `opcua` (one endpoint). Times are in seconds. `turnaround_s` is the silence a line keeps
+    after a reply beyond the protocol's own gap.
+    """
+
+    id: str
+    kind: str
+    host: str = ""
+    port: int = 502
+    path: str = ""
+    baud: int = 9600
+    parity: str = "N"
+    stop_bits: int = 1
+    data_bits: int = 8
+    timeout_s: float = 1.0
+    connect_timeout_s: float = 5.0
+    turnaround_s: float = 0.0
+    echo: bool = False
+    bacnet: BacnetLink | None = None
+    """Set on a `bacnet` link, and only there."""
+    opcua: OpcUaLink | None = None
+    """Set on an `opcua` link, and only there."""
+
+    @property
+    def is_line(self) -> bool:
+        """True where one owner speaks at a time and bytes cost time (serial ports and serial servers)."""
+        return self.kind in ("serial", "rtu+tcp")
+
+    @property
+    def place(self) -> str:
+        """The wire in words for people: `127.0.0.1:502`, `/dev/ttyUSB0 9600 8N1`, `opc.tcp://10.0.0.9:4840/plant`."""
+        if self.kind == "serial":
+            return f"{self.path} {self.baud} {self.data_bits}{self.parity}{self.stop_bits}"
+        if self.opcua is not None:
+            return f"opc.tcp://{self.host}:{self.port}{self.opcua.path}"
+        return f"{self.host}:{self.port}"
+
+    @property
+    def bits_per_char(self) -> int:
+        """Start bit, data bits, parity bit and stop bits of one character."""
+        return 1 + self.data_bits + (0 if self.parity == "N" else 1) + self.stop_bits
+
+
+_SERIAL_KEYS = {"baud": int, "stop_bits": int, "data_bits": int}
+_TIME_KEYS = ("timeout_s", "connect_timeout_s", "turnaround_s")
+
+
+def parse_link(text: str, *, link_id: str = "link") -> LinkConfig:
+    """A link from its short form: `tcp://host:502`, `rtu+tcp://host:4001?baud=9600`, `serial:/dev/ttyUSB0?baud=9600&parity=N`,
+    `serial:COM3?baud=9600`, `bacnet://192.168.1.10/24:47808?bbmd=10.0.0.4:47808`, `opc.tcp://host:4840/path`.
+    Raises ConfigError naming the part that is wrong.
+    """
+    where = f"--link {text!r}"
+    shapes = (
+        "write tcp://host:502, rtu+tcp://host:port, serial:/dev/ttyUSB0?baud=9600&parity=N, "
+        "bacnet://192.168.1.10/24 or opc.tcp://host:4840"
+    )
+    kind, separator, _ = text.partition(":")
+    if kind in _OWN_FORMS:
+        return _OWN_FORMS[kind](text, link_id, where)
+    if not separator or kind not in LINK_KINDS:
+        raise ConfigError(f"unknown kind of link {kind!r}", where=where, next_step=shapes)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise ConfigError(f"this is no address ({error})", where=where, next_step=shapes) from error
+    link = LinkConfig(id=link_id, kind=kind)
+    if kind == "serial":
+        path = parts.netloc + parts.path
+        if not path:
+            raise ConfigError("a serial link names no port", where=where, next_step=shapes)
+        link = replace(link, path=path)
+    elif kind in ("tcp", "rtu+tcp"):
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(
+                f"port out of range ({error})", where=where, next_step="use a port of 1 to 65535"
+            ) from error
+        if not parts.hostname or (kind == "rtu+tcp" and port is None) or port == 0:
+            raise ConfigError("a host, or a port of 1 to 65535, is missing", where=where, next_step=shapes)
+        link = replace(link, host=parts.hostname, port=port or 502)
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        link = _with_option(link, key, value, where)
+    return link
+
+
+def _with_option(link: LinkConfig, key: str, value: str, where: str) -> LinkConfig:
+    try:
+        if key in _SERIAL_KEYS:
+            return replace(link, **{key: int(value)})  # type: ignore[arg-type]
+        if key in _TIME_KEYS:
+            return replace(link, **{key: float(value)})  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(f"{key}={value!r} is no number", where=where, next_step=f"give {key} as a number") from error
+    if key == "parity" and value.upper() in ("N", "E", "O"):
+        return replace(link, parity=value.upper())
+    if key == "echo" and value in ("true", "false", "0", "1"):
+        return replace(link, echo=value in ("true", "1"))
+    known = ", ".join((*_SERIAL_KEYS, "parity (N, E, O)", "echo (true, false)", *_TIME_KEYS))
+    raise ConfigError(f"unknown option {key}={value!r}", where=where, next_step=f"known are {known}")
+
+
+_BACNET_FORM = re.compile(
+    r"bacnet://(?P<host>[0-9.]+(?:/[0-9]{1,2})?|\*)(?::(?P<port>[0-9]{1,5}))?(?:\?(?P<query>.*))?"
+)
+
+
+def _bacnet_link(text: str, link_id: str, where: str) -> LinkConfig:
+    match = _BACNET_FORM.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or BACNET_PORT) <= 65535:
+        step = (
+            "write bacnet://192.168.1.10/24 or bacnet://192.168.1.10/24:47809?bbmd=10.0.0.4:47808&peers=10.0.0.7:47808"
+        )
+        raise ConfigError("this is no address of ours on a BACnet/IP network", where=where, next_step=step)
+    host = "0.0.0.0" if match["host"] == "*" else match["host"]  # every interface, when told so
+    own = BacnetLink()
+    link = LinkConfig(id=link_id, kind="bacnet", host=host, port=int(match["port"] or BACNET_PORT), timeout_s=3.0)
+    for key, value in parse_qsl(match["query"] or "", keep_blank_values=True):
+        if key == "peers":
+            own = replace(own, peers=tuple(peer.strip() for peer in value.split(",") if peer.strip()))
+        elif key == "bbmd" and value:
+            own = replace(own, bbmd=value)
+        elif key in ("ttl", "instance") and value.isdecimal():
+            own = replace(own, **{"ttl_s" if key == "ttl" else key: int(value)})  # type: ignore[arg-type]
+        elif key in _TIME_KEYS:
+            link = _with_option(link, key, value, where)
+        else:
+            step = "known are bbmd, ttl, peers, instance, timeout_s"
+            raise ConfigError(f"unknown option {key}={value!r}", where=where, next_step=step)
+    return replace(link, bacnet=own)
+
+
+def _opcua_link(text: str, link_id: str, where: str) -> LinkConfig:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(
+            f"this is no endpoint ({error})", where=where, next_step="write opc.tcp://host:4840"
+        ) from error
+    if not parts.hostname or port == 0:
+        raise ConfigError(
+            "a host, or a port of 1 to 65535, is missing", where=where, next_step="write opc.tcp://host:4840"
+        )
+    if parts.username or parts.password:
+        step = "give the user and a password_file in the configuration, or --user and --password-file"
+        raise ConfigError("a password has no place in an address", where="--link", next_step=step)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    own = OpcUaLink(path=path)
+    return LinkConfig(id=link_id, kind="opcua", host=parts.hostname, port=port or OPCUA_PORT, timeout_s=5.0, opcua=own)
+
+
+_OWN_FORMS = {"bacnet": _bacnet_link, "opc.tcp": _opcua_link}
