@@ -26,7 +26,7 @@ if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
   fi
 fi
 peers="$(dirname "$0")/peers/node"
-if command -v npm >/dev/null && [ -f "$peers/package.json" ] && [ ! -d "$peers/node_modules" ]; then
+if command -v npm >/dev/null && [ "$peers/package-lock.json" -nt "$peers/node_modules/.package-lock.json" ]; then
   (cd "$peers" && npm ci --silent --no-audit --no-fund >/dev/null 2>&1) || echo "not installed: npm test peers (their tests will skip)"
 fi
 exit 0

@@ -280,6 +280,12 @@ def test_refuses_a_device(load: Loader, devices: str, said: str) -> None:
         ("links: {a: 'rtu+tcp://h:4001', b: 'rtu+tcp://H:4001'}\n", "b is the same host and port as a"),
         ("links: {a: 'rtu+tcp://h:4001', b: 'tcp://h:4001'}\n", "b is the same host and port as a"),
         ("links: {a: {kind: tcp, host: h, timeout: 0}}\n", "links.a.timeout: 0 is out of range"),
+        ("links: {a: {kind: bacnet}}\n", "a bacnet link without host"),
+        ("links: {a: {kind: tcp, host: h, bacnet: {ttl: 60}}}\n", "a tcp link has no bacnet"),
+        ("links: {a: {kind: bacnet, host: 10.0.0.1/24, bacnet: {ttl: 5}}}\n", "5 is out of range"),
+        ("links: {a: 'bacnet://10.0.0.1/24', b: 'bacnet://10.0.0.1/16'}\n", "b is the same host and port as a"),
+        ("links: {a: {kind: opcua, host: h, opcua: {identity: user}}}\n", "user and password_file"),
+        ("links: {a: {kind: opcua, host: h, opcua: {policy: Basic128}}}\n", "'Basic128' is unknown"),
     ],
 )
 def test_refuses_a_link(load: Loader, links: str, said: str) -> None:
