@@ -21,7 +21,7 @@ from device_profiles.yamlfile import Document, KeyPath, read_yaml
 from drivers.base import Driver
 from drivers.registry import DRIVERS, load_driver
 from edge_agent.config_devices import MAX_DEVICES, DeviceReader
-from edge_agent.config_links import Link, read_links
+from edge_agent.config_links import Link, read_links, with_files
 from edge_agent.config_schema import AgentEntry, AgentFile, DeviceEntry, MqttEntry, VirtualEntry
 from edge_agent.config_virtual import PROTOCOL, read_virtual
 from edge_agent.line_load import link_loads
@@ -64,13 +64,14 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
     devices = _read_devices(data, links, library, places, problems)
     if not problems.count:
         _check_loads(links, devices, places, problems)
+    data_dir = folder / (agent.data_dir if agent is not None else "")
+    wires = tuple(with_files(link, folder, data_dir, problems) for link in links.values())
     problems.raise_if_any()
     assert agent is not None
     assert mqtt is not None
     assert settings is not None
     if settings.password is not None and settings.username is None:
         settings = replace(settings, username=agent.id)
-    data_dir = folder / agent.data_dir
     return Config(
         agent=agent.id,
         site=agent.site,
@@ -88,7 +89,7 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
             ballast_bytes=agent.spool.ballast,
         ),
         mqtt=settings,
-        links=tuple(link.config for link in links.values()),
+        links=wires,
         devices=tuple(devices),
         snapshot_s=agent.snapshot_s,
         metrics_port=agent.metrics_port,

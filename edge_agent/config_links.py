@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.findings import shown
 from device_profiles.problems import Problems
+from device_profiles.secrets import check_mode, named_file
 from device_profiles.yamlfile import KeyPath
 from drivers.link import BACNET_PORT, OPCUA_PORT, BacnetLink, LinkConfig, OpcUaLink, parse_link
 from edge_agent.config_schema import LinkEntry
@@ -112,6 +114,26 @@ def _opcua(link: LinkConfig, entry: LinkEntry) -> OpcUaLink | None:
         return None
     given = {} if entry.opcua is None else entry.opcua.model_dump(exclude_none=True)
     return replace(link.opcua or OpcUaLink(), **given)
+
+
+def with_files(link: Link, folder: Path, data_dir: Path, problems: Problems) -> LinkConfig:
+    """The link with the files that it names as whole paths; relative ones begin at `folder`. Missing ones are noted.
+
+    Certificates that nobody names are kept, and made, below `data_dir`.
+    """
+    own = link.config.opcua
+    if own is None:
+        return link.config
+    at = (*link.path, "opcua")
+    files: dict[str, str] = {}
+    for name in ("password_file", "certificate", "key"):
+        file = named_file(getattr(own, name) or None, folder, (*at, name), problems)
+        if file is not None:
+            files[name] = str(file)
+            if name != "certificate":
+                check_mode(file, (*at, name), problems)
+    pki = folder / own.pki if own.pki else data_dir / "pki"
+    return replace(link.config, opcua=replace(own, **files, pki=str(pki)))
 
 
 def _fields(link: LinkConfig) -> dict[str, Any]:

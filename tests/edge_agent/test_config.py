@@ -427,3 +427,20 @@ def test_a_long_list_of_problems_is_cut(load: Loader) -> None:
     told = load.refusal("".join(METER.replace("m1", f"m{n}").replace("unit: 1", "unit: 700") for n in range(500)))
     assert len(told) == 201
     assert "and 300 more problems" in told[-1]
+
+
+def test_the_files_of_an_opcua_link(load: Loader, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    entry = (
+        "{kind: opcua, host: h, opcua: {identity: user, user: reader, password_file: password, policy: Basic256Sha256}}"
+    )
+    links = f"links: {{tcp-1: tcp://127.0.0.1:5020, a: {entry}}}\n"
+    link = load(METER, links=links).links[1]
+    assert link.opcua is not None
+    assert link.port == 4840
+    assert link.opcua.password_file == str(tmp_path / "password")
+    assert link.opcua.pki == "/var/lib/plantroom/pki"
+    assert "secret" not in repr(link)
+    (tmp_path / "password").unlink()
+    assert any("there is no file" in line for line in load.refusal(METER, links=links))
