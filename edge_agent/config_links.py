@@ -125,7 +125,7 @@ def with_files(link: Link, folder: Path, data_dir: Path, problems: Problems) -> 
     if own is None:
         return link.config
     at = (*link.path, "opcua")
-    files: dict[str, str] = {}
+    files: dict[str, Any] = {}
     for name in ("password_file", "certificate", "key"):
         file = named_file(getattr(own, name) or None, folder, (*at, name), problems)
         if file is not None:
