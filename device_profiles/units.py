@@ -59,7 +59,7 @@ class Conversion:
 def _table() -> dict[str, Unit]:
     kilo, mega, giga, milli, micro = (Fraction(10) ** n for n in (3, 6, 9, -3, -6))
     hour, cubic_foot = Fraction(3600), Fraction("0.028316846592")
-    psi = Fraction("6894.757293168")
+    psi, btu, foot = Fraction("6894.757293168"), Fraction("1055.05585262"), Fraction("0.3048")
     rows: list[Unit] = []
 
     def unit(
@@ -86,6 +86,9 @@ def _table() -> dict[str, Unit]:
     unit("kW", "power", kilo, "KWT", 48)
     unit("MW", "power", mega, "MAW", 49)
     unit("[HP]", "power", Fraction("745.69987158227022"), "BHP", 51, "hp")
+    unit("[Btu_IT]/h", "power", btu / hour, "2I", 50, "BTU/h")
+    unit("k[Btu_IT]/h", "power", kilo * btu / hour, None, 157, "kBTU/h")
+    unit("12.k[Btu_IT]/h", "power", 12 * kilo * btu / hour, None, 52, "ton of refrigeration")
     unit("V.A{reactive}", "reactive power", 1, "D44", 11, "var")
     unit("kV.A{reactive}", "reactive power", kilo, "KVR", 12, "kvar")
     unit("MV.A{reactive}", "reactive power", mega, "MAR", 13, "Mvar")
@@ -100,7 +103,7 @@ def _table() -> dict[str, Unit]:
     unit("kJ", "energy", kilo, "KJO", 17)
     unit("MJ", "energy", mega, "3B", 126)
     unit("GJ", "energy", giga, "GV")
-    unit("[Btu_IT]", "energy", Fraction("1055.05585262"), "BTU", 20, "BTU")
+    unit("[Btu_IT]", "energy", btu, "BTU", 20, "BTU")
     unit("V.A.h{reactive}", "reactive energy", 1, None, 242, "varh")
     unit("kV.A.h{reactive}", "reactive energy", kilo, "K3", 243, "kvarh")
     unit("MV.A.h{reactive}", "reactive energy", mega, "MAH", 244, "Mvarh")
@@ -128,6 +131,7 @@ def _table() -> dict[str, Unit]:
     unit("bar", "pressure", kilo * 100, "BAR", 55)
     unit("[psi]", "pressure", psi, "PS", 56, "psi")
     unit("[in_i'H2O]", "pressure", Fraction("249.08891"), "F78", 58, "inH2O")
+    unit("mm[H2O]", "pressure", Fraction("9.80665"), "HP", 206, "mmH2O")
     unit("[in_i'Hg]", "pressure", Fraction("3386.3788"), "F79", 61, "inHg")
     unit("m3", "volume", 1, "MTQ", 80, "m³")
     unit("L", "volume", milli, "LTR", 82)
@@ -140,6 +144,9 @@ def _table() -> dict[str, Unit]:
     unit("L/h", "flow", milli / hour, "E32", 136)
     unit("[ft_i]3/min", "flow", cubic_foot / 60, "2L", 84, "cfm")
     unit("[gal_us]/min", "flow", Fraction("0.003785411784") / 60, "G2", 89, "gpm")
+    unit("m3/min", "flow", Fraction(1, 60), "G53", 165, "m³/min")
+    unit("[cft_i]/h", "flow", cubic_foot / hour, "2K", 191, "ft³/h")
+    unit("kJ/kg", "enthalpy", kilo, "B42", (149, 125))
     unit("kg/h", "mass flow", 1, "E93", 44)
     unit("kg/s", "mass flow", hour, "KGS", 42)
     # air quality and light
@@ -149,6 +156,7 @@ def _table() -> dict[str, Unit]:
     unit("mg/m3", "concentration", kilo, "GP", 218, "mg/m³")
     unit("lx", "illuminance", 1, "LUX", 37)
     unit("klx", "illuminance", kilo, "KLX")
+    unit("lm/[ft_i]2", "illuminance", 1 / foot**2, "P27", 38, "fc")
     unit("W/m2", "irradiance", 1, "D54", 35, "W/m²")
     unit("dB[SPL]", "sound level", 1, "2N", 199, "dB")
     # motion, time, numbers
@@ -157,19 +165,23 @@ def _table() -> dict[str, Unit]:
     unit("N.m", "torque", 1, "NU", 160, "Nm")
     unit("m/s", "speed", 1, "MTS", 74)
     unit("km/h", "speed", Fraction(5, 18), "KMH", 75)
+    unit("[ft_i]/min", "speed", foot / 60, "FR", 77, "ft/min")
+    unit("[mi_i]/h", "speed", Fraction("0.44704"), "HM", 78, "mph")
     unit("m", "length", 1, "MTR", 31)
     unit("cm", "length", Fraction(1, 100), "CMT", 118)
     unit("mm", "length", milli, "MMT", 30)
+    unit("[ft_i]", "length", foot, "FOT", 33, "ft")
+    unit("[in_i]", "length", foot / 12, "INH", 32, "in")
     unit("kg", "mass", 1, "KGM", 39)
     unit("g", "mass", milli, "GRM", 195)
-    unit("deg", "angle", 1, "DD", 90, "°")
+    unit("deg", "angle", 1, "DD", (90, 14), "°")
     unit("s", "time", 1, "SEC", 73)
     unit("ms", "time", milli, "C26", 159)
     unit("min", "time", 60, "MIN", 72)
     unit("h", "time", hour, "HUR", 71)
     unit("d", "time", hour * 24, "DAY", 70)
     unit("%", "ratio", Fraction(1, 100), "P1", (98, 29))
-    unit("1", "ratio", 1, "C62", 95, "")
+    unit("1", "ratio", 1, "C62", (95, 15), "")
     return {row.code: row for row in rows}
 
 

@@ -26,10 +26,13 @@ PINT = {
     "[ppm]": "ppm", "[ppb]": "ppm/1000", "ug/m3": "microgram/m^3", "mg/m3": "milligram/m^3",
     "W/m2": "W/m^2", "/min": "1/minute", "/s": "1/s", "N.m": "N*m", "km/h": "km/hour", "min": "minute", "h": "hour", "d": "day",
     "%": "percent", "1": "dimensionless", "dB[SPL]": "dimensionless", "deg": "degree", "Ohm": "ohm", "kOhm": "kohm",
-    "MOhm": "Mohm", "lx": "lux", "klx": "kilolux",
+    "MOhm": "Mohm", "lx": "lux", "klx": "kilolux", "[Btu_IT]/h": "Btu/hour", "k[Btu_IT]/h": "1000*Btu/hour",
+    "12.k[Btu_IT]/h": "ton_of_refrigeration", "mm[H2O]": "9.80665*pascal", "m3/min": "m^3/minute",
+    "[cft_i]/h": "foot^3/hour", "lm/[ft_i]2": "lumen/foot^2", "[ft_i]/min": "foot/minute", "[mi_i]/h": "mile/hour",
+    "[ft_i]": "foot", "[in_i]": "inch",
 }  # fmt: skip
 """UCUM codes that pint writes differently."""
-MEASURED = {"[HP]", "[Btu_IT]", "[psi]", "[in_i'H2O]", "[in_i'Hg]"}
+MEASURED = {"[HP]", "[Btu_IT]", "[Btu_IT]/h", "k[Btu_IT]/h", "12.k[Btu_IT]/h", "[psi]", "[in_i'H2O]", "[in_i'Hg]"}
 """UCUM defines them with fewer digits, or by a column of water at another temperature, than pint."""
 
 
