@@ -207,7 +207,7 @@ class CanWrite(Protocol):
         """Writes the raw value, once: a repetition is never the driver's. None releases our slot (BACnet NULL).
 
         Raises ConfigError for a value or a priority that cannot be written; DeviceRefused for what the device refused;
-        DeviceTimeout when it is not known whether the device took it; LinkError likewise.
+        any other DeviceError (DeviceTimeout, DeviceMismatch) or LinkError when it is not known whether the device took it.
         """
         ...
 
@@ -215,6 +215,20 @@ class CanWrite(Protocol):
         self, device: Address, point: Point, layout: Layout | None, *, priority: int | None = None
     ) -> Standing:
         """Reads the point back. Raises DeviceError, LinkError."""
+        ...
+
+
+@runtime_checkable
+class CanRehearse(Protocol):
+    """Says beforehand what `CanWrite.write` would send, for the dry run."""
+
+    def rehearse(
+        self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
+    ) -> str:
+        """In the protocol's own words, as `FC 6: holding register 1 (0x0001) = 10000 (0x2710)`. Sends nothing.
+
+        Raises ConfigError for what `write` would refuse by itself.
+        """
         ...
 
 

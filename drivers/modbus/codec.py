@@ -20,6 +20,9 @@ FUNCTION_OF: dict[str, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 
 BIT_TABLES = frozenset({"coil", "discrete"})
 MAX_REGISTERS = 125
 MAX_BITS = 2000
+MASK_WRITE = 22
+WRITES = frozenset({5, 6, 15, 16, MASK_WRITE})
+"""Function codes that change something; their good reply repeats the begin of the request."""
 BROADCAST = 0
 MAX_PDU = 253
 VARIABLE = -1
@@ -96,6 +99,13 @@ def write_registers(first: int, words: Sequence[int]) -> Request:
     return Request(head + struct.pack(f">{len(words)}H", *words), 5)
 
 
+def mask_register(reg: int, keep: int, value: int) -> Request:
+    """FC 22: the register becomes `(old AND keep) OR (value AND NOT keep)`, in the device itself."""
+    _check_span(reg, 1, 1)
+    _check_words([keep, value])
+    return Request(struct.pack(">BHHH", MASK_WRITE, reg, keep, value), 7)
+
+
 def identity_request(level: int = 1, first_object: int = 0) -> Request:
     """FC 43 / MEI type 14, read device identification: level 1 basic, 2 regular, 3 extended, 4 one object."""
     if not 1 <= level <= 4 or not 0 <= first_object <= 255:
@@ -144,7 +154,7 @@ def reply_data(request: Request, pdu: bytes) -> bytes:
             if pdu[1] == len(pdu) - 2:
                 return pdu[2:]
             raise _mismatch(f"byte count {pdu[1]} where {len(pdu) - 2} bytes follow", pdu)
-        if pdu == request.pdu[:5]:
+        if pdu == request.pdu[: request.reply_size]:
             return b""
         raise _mismatch("another address or value is confirmed than was written", pdu)
     raise _not_the_answer(request, pdu)

@@ -49,11 +49,15 @@ def signature(request: codec.Request) -> Signature:
 class ReplyFinder:
     """Finds the reply to one request in what a line brings; other units' frames, echoes and noise are passed over."""
 
-    def __init__(self, unit: int, request: codec.Request) -> None:
+    def __init__(self, unit: int, request: codec.Request, *, line_echoes: bool = False) -> None:
         self._unit = unit
         self._request = request
-        # An undeclared echo: a reply to a write is the same bytes, a reply to a read never is (but for a freak of FC 1, 2).
-        self._echo = codec.rtu_frame(unit, request.pdu) if request.function <= 4 or request.function == 43 else b""
+        # A reply to a write is the same bytes as its undeclared echo, so only a line that is known to echo passes the first
+        # of them over; a reply to a read never is (but for a freak of FC 1, 2).
+        self._is_write = request.function in codec.WRITES
+        may_echo = unit != _NOBODY and (line_echoes or not self._is_write)
+        self._echo = codec.rtu_frame(unit, request.pdu) if may_echo else b""
+        self._echo_at: int | None = None
         self._at = 0
         self.reason = ""
         """Why what came is not the answer; "" when nothing came that looks like one."""
@@ -75,7 +79,7 @@ class ReplyFinder:
                 first_open = at if first_open is None else first_open
                 size = None
             length = self._whole_frame(data, at, size) if size is not None else 0
-            if length and self._answers(data[at : at + length]):
+            if length and self._answers(data[at : at + length], at):
                 return data[at : at + length]
             at += length or 1
         self._at = at if first_open is None else first_open
@@ -99,10 +103,16 @@ class ReplyFinder:
             self.reason = self.reason or "the checksum is wrong"
         return 0
 
-    def _answers(self, frame: bytes) -> bool:
+    @property
+    def heard_echo(self) -> bool:
+        """True when the request itself came back."""
+        return self._echo_at is not None
+
+    def _answers(self, frame: bytes, at: int) -> bool:
         """True for the reply; anything else is noted."""
         unit, pdu = frame[0], frame[1:-2]
-        if frame == self._echo:
+        if frame == self._echo and not (self._is_write and self._echo_at not in (None, at)):
+            self._echo_at = at
             self.reason = self.reason or "only the request came back, as an adapter's echo"
             return False
         if unit != self._unit:
@@ -110,7 +120,9 @@ class ReplyFinder:
         elif pdu[0] & 0x7F != self._request.function:
             self.reason = f"function code {pdu[0]} where {self._request.function} was asked"
         elif pdu[0] & 0x80 or self._request.reply_size in (len(pdu), codec.VARIABLE):
-            return True
+            if not self._is_write or pdu[0] & 0x80 or pdu == self._request.pdu[: self._request.reply_size]:
+                return True
+            self.reason = "another address or value is confirmed than was written"
         else:
             self.reason = f"a reply of {len(pdu)} bytes where {self._request.reply_size} are due"
         self.passed.append((unit, Signature(pdu[0], len(pdu))))
@@ -139,15 +151,15 @@ def frame_size(data: bytes, at: int) -> int | None:
         return _SHORTEST if function & 0x7F in _KNOWN else None
     if 1 <= function <= 4:
         return _SHORTEST if have < _HEADER else 5 + data[at + 2]
-    if function in (5, 6, 15, 16):
-        return 8
+    if function in codec.WRITES:
+        return 10 if function == codec.MASK_WRITE else 8
     if function == 43:
         size = codec.identity_size(data[at + 1 : at + 260])
         return size + 3 if size is not None else have + 1
     return None
 
 
-_KNOWN = frozenset({1, 2, 3, 4, 5, 6, 15, 16, 43})
+_KNOWN = frozenset({1, 2, 3, 4, 43}) | codec.WRITES
 
 
 class Doubts:
@@ -197,6 +209,8 @@ class RtuMaster:
     def __init__(self, link: LinkConfig) -> None:
         self._link = link
         self._doubts = Doubts(max(5.0, LATEST * link.timeout_s))
+        self._echoes = False
+        """An adapter of this line was heard to send requests back, though the configuration does not say so."""
 
     def ask(self, line: Line, unit: int, request: codec.Request) -> bytes:
         """The data of the good reply (the PDU for FC 43). Raises DeviceError, LinkError, LineInterrupted."""
@@ -218,7 +232,7 @@ class RtuMaster:
 
     def _once(self, line: Line, unit: int, request: codec.Request) -> bytes:
         """One request and the PDU that answers it, an exception reply too."""
-        finder = ReplyFinder(unit, request)
+        finder = ReplyFinder(unit, request, line_echoes=self._echoes)
         chars = (request.reply_size if request.reply_size != codec.VARIABLE else codec.MAX_PDU) + 3
         line.send(codec.rtu_frame(unit, request.pdu))
         try:
@@ -230,6 +244,7 @@ class RtuMaster:
             self._missed(line, unit, request, finder)
             raise
         self._cross_off(finder)
+        self._echoes = self._echoes or finder.heard_echo
         return frame[1:-2]
 
     def _cross_off(self, finder: ReplyFinder) -> None:
@@ -258,10 +273,12 @@ class RtuMaster:
         """Makes sure that no owed answer can be taken for the next one. Raises DeviceTimeout when the unit is silent.
 
         Returns a PDU only where the request itself had to be repeated until its replies agreed. That is tried in turn with
-        other questions, because some devices are silent to all but one, and of some no two values are equal.
+        other questions, because some devices are silent to all but one, and of some no two values are equal. A write is never
+        repeated: where no question settles what is owed, it is not sent.
         """
+        is_write = request.function in codec.WRITES
         tries = self._doubts.try_again(unit)
-        if tries >= 2 and tries % 2 == 0:
+        if tries >= 2 and tries % 2 == 0 and not is_write:
             return self._agree(line, unit, request)
         for probe in probes(request):
             owed = self._doubts.owed(unit, line.clock.now())
@@ -276,6 +293,11 @@ class RtuMaster:
                 self._doubts.settled(unit)
                 return None
             self._doubts.owe(unit, signature(probe), line.clock.now())
+        if is_write:
+            raise DeviceMismatch(
+                "nothing was written: answers that came too late cannot be told from its confirmation",
+                next_step="write again later, or raise timeout_s: the device is slower than that",
+            )
         return self._agree(line, unit, request)
 
     def _agree(self, line: Line, unit: int, request: codec.Request) -> bytes:
@@ -298,15 +320,18 @@ def probes(request: codec.Request) -> Iterator[codec.Request]:
     """Reads that a device is likely to answer and whose reply cannot be taken for this request's.
 
     First other lengths at the same place (by two registers, because some meters refuse half of a 32-bit value), then the
-    sibling function code, to which even a refusal is an answer.
+    sibling function code, to which even a refusal is an answer. Before a write: reads of what is to be written.
     """
     tables = {code: table for table, code in codec.FUNCTION_OF.items()}
     table = tables.get(request.function)
-    if table is None:
-        for count in (1, 2, 3):
-            yield codec.read_request("holding", 0, count)
-        return
     first, count = int.from_bytes(request.pdu[1:3]), int.from_bytes(request.pdu[3:5])
+    if table is None:
+        is_known = request.function in codec.WRITES
+        tables_of = ("coil", "discrete", "holding") if request.function in (5, 15) else ("holding", "input", "coil")
+        for name in tables_of if is_known else ("holding",):
+            for size in (1, 9, 17) if name in codec.BIT_TABLES else (1, 2, 3):
+                yield codec.read_request(name, min(first, 0x10000 - size) if is_known else 0, size)
+        return
     unit = 8 if table in codec.BIT_TABLES else 1
     most = min(codec.MAX_BITS if table in codec.BIT_TABLES else codec.MAX_REGISTERS, 0x10000 - first)
     near, far = (-2, 2, -1, 1), (sign * step for step in range(3, 40) for sign in (-1, 1))

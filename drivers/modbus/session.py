@@ -1,4 +1,4 @@
-"""An open Modbus link: reads batches, heals refused blocks, walks SunSpec chains, identifies and discovers devices.
+"""An open Modbus link: reads batches, heals refused blocks, walks SunSpec chains, identifies and discovers devices, writes.
 
 It speaks through a Wire, which carries one PDU to a unit and brings the PDU that answers it; TCP and serial lines differ there
 only. One request at a time is on a wire. No retry and no schedule: a timeout is raised once, the poller decides.
@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from device_profiles.errors import DeviceError, DeviceRefused, DeviceTimeout
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Modbus, Point
-from drivers.base import Address, Batch, Layout, LinkConfig, WireCount
+from drivers.base import Address, Batch, Layout, LinkConfig, Standing, WireCount
 
-from . import codec, sunspec
-from .block import Block
+from . import codec, sunspec, write
+from .block import Block, build_block, locate_point
 from .heal import HEALED_CODES, Healed, fault_of, forgiven, heal, remembered
 
 _DEVICE_CODES = frozenset({0x0A, 0x0B})
@@ -39,7 +39,7 @@ class Wire(Protocol):
 
 
 class ModbusSession:
-    """A Session that also can locate, learn, identify and discover (see drivers.base)."""
+    """A Session that also can locate, learn, identify, discover and write (see drivers.base)."""
 
     def __init__(self, link: LinkConfig, wire: Wire) -> None:
         self.link = link
@@ -47,6 +47,8 @@ class ModbusSession:
         self._learned: dict[int | str, Layout] = {}
         self._news: dict[int | str, Layout] = {}
         self._in_vain: dict[tuple[int | str, str, int, int], int] = {}
+        self._without_mask: set[int | str] = set()
+        """Units that refused to set bits by themselves (FC 22)."""
 
     @property
     def counts(self) -> WireCount:
@@ -143,6 +145,41 @@ class ModbusSession:
         except DeviceError:
             return False
         return True
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    async def write(
+        self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
+    ) -> None:
+        """Writes a coil or holding registers, once. See CanWrite; there are no priorities, and `value` None is refused."""
+        change = write.plan_write(point, value, layout, priority)
+        can_mask = device.unit not in self._without_mask
+        if not await write.carry_out(lambda request: self._ask(device, request), change, can_mask=can_mask):
+            self._without_mask.add(device.unit)
+
+    def rehearse(
+        self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
+    ) -> str:
+        """The function, the register and the words that `write` would send. Raises ConfigError as it would."""
+        codec.check_unit(device.unit)
+        change = write.plan_write(point, value, layout, priority)
+        return write.wording(change, can_mask=device.unit not in self._without_mask)
+
+    async def standing(
+        self, device: Address, point: Point, layout: Layout | None, *, priority: int | None = None
+    ) -> Standing:
+        """What the point's registers hold now; a PointFault where the device does not let them be read."""
+        place = locate_point(point, layout)
+        if place is None:
+            return Standing(PointFault("BadNodeIdUnknown", "the device has no such SunSpec model"))
+        block = build_block(place.table, place.first, place.last, (place,), layout or {})
+        try:
+            [value] = block.decode(await self._ask(device, block.request))
+        except DeviceRefused as error:
+            if error.code in _DEVICE_CODES or error.code not in codec.EXCEPTIONS:
+                raise
+            return Standing(fault_of(error.code))
+        return Standing(value)
 
     async def _ask(self, device: Address, request: codec.Request) -> bytes:
         try:
