@@ -23,6 +23,7 @@ from drivers.registry import load_driver
 from edge_agent import describe, metrics
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.commands import Commands
+from edge_agent.fresh import FreshValues
 from edge_agent.health import Health, notify
 from edge_agent.local_api import LocalApi
 from edge_agent.model import Config, Device
@@ -92,6 +93,10 @@ class _Links:
 
     def __iter__(self) -> Iterator[tuple[LinkConfig, LinkPoller]]:
         return ((link, poller) for link, poller, _ in self._running.values())
+
+    def of(self, device_id: str) -> LinkPoller | None:
+        """The poller of a device; None for a virtual one, or one that is not here."""
+        return next((poller for _, poller in self if poller.has(device_id)), None)
 
     def start(self, group: asyncio.TaskGroup, config: Config) -> None:
         """From now on links run in `group`."""
@@ -169,6 +174,7 @@ class Agent:
         )
         self._commands = Commands(self._uplink, wall_ms=clock.wall_ms, applied=lambda: self._revision)
         self._publisher = Publisher(config, spool=self._spool, retain=self._uplink.retain, clock=clock)
+        self._fresh = FreshValues(self._publisher, lambda: [poller for _, poller in self._links], clock.wall_ms)
         self._virtual = VirtualMeters(*_split(config), sink=self._publisher, clock=clock, memory=self._memory())
         self._announce_start()
 

@@ -48,7 +48,9 @@ class Sink(Protocol):
 class Group:
     """Points of a device that are read together: by one period, or at the marks of one alignment."""
 
-    __slots__ = ("batches", "entry", "is_aligned", "is_params", "is_suspect", "missing", "period_s", "points", "polled")
+    __slots__ = (
+        "batches", "entry", "heard_at", "is_aligned", "is_params", "is_suspect", "missing", "period_s", "points", "polled",
+    )  # fmt: skip
 
     def __init__(self, polled: Polled, points: Sequence[Point], period_s: float, *, is_aligned: bool = False) -> None:
         self.polled = polled
@@ -61,6 +63,8 @@ class Group:
         self.missing: tuple[tuple[Batch, Form], ...] = ()
         """What the last read for a mark did not bring; the next try reads only that."""
         self.entry: Entry[Group] | None = None
+        self.heard_at: float | None = None
+        """When it was last read, monotonic."""
 
 
 class Polled:
@@ -195,6 +199,15 @@ class Polled:
         self.layout = layout
         self.is_planned = False
         self._sink.remember("layouts", self.device.id, None if layout is None else dict(layout))
+
+    def heard_at(self, point: str) -> float | None:
+        """When the device last said this point, monotonic; None for never."""
+        times = [
+            group.heard_at
+            for group in self.groups
+            if group.heard_at is not None and any(point in form.points for _, form in group.batches)
+        ]
+        return max(times, default=None)
 
     # Whether it answers.
 

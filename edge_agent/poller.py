@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import structlog
 
 from device_profiles.errors import ConfigError, DeviceError, LinkError, LinkLost, PlantroomError
-from drivers.base import Address, Driver, LinkConfig, Session
+from drivers.base import Address, Driver, Layout, LinkConfig, Session
 from edge_agent.clock import Clock
 from edge_agent.model import Device
 from edge_agent.polled import DOWN_AFTER, Group, Polled, Sink
@@ -132,6 +132,20 @@ class LinkPoller:
         queue.append(_Asked(job, polled.address, answer))
         self._wake()
         return await answer
+
+    def has(self, device_id: str) -> bool:
+        """The device is on this link."""
+        return device_id in self._devices
+
+    def layout_of(self, device_id: str) -> Layout | None:
+        """What was learned of the device so far. Raises KeyError for a device that is not here."""
+        return self._devices[device_id].layout
+
+    def heard_ago_s(self, device_id: str, point: str) -> float | None:
+        """Seconds since the device last said this point; None when it never did or is not here."""
+        polled = self._devices.get(device_id)
+        heard_at = polled.heard_at(point) if polled is not None else None
+        return None if heard_at is None else max(0.0, self._clock.monotonic() - heard_at)
 
     def figures(self) -> dict[str, Any]:
         """What the link does: counts since the start, and the share of time it was busy."""
@@ -311,6 +325,7 @@ class LinkPoller:
             elif entry.is_alive:
                 outcome = await reader.read(group, entry)
                 self._answered(polled, outcome)
+                group.heard_at = outcome.at
                 group.missing = outcome.missing
                 is_over = not outcome.missing
         except DeviceError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from device_profiles.reading import Acquisition, Severity, severity_of
+from device_profiles.reading import Acquisition, Severity, Value, severity_of
 from edge_agent import describe
 from edge_agent.clock import Clock, Quality
 from edge_agent.clock_gate import ClockGate
@@ -175,6 +175,16 @@ class Publisher:
     def remember(self, namespace: str, key: str, value: Any) -> None:
         """State that outlives the process."""
         self._spool.save_state(namespace, key, value)
+
+    def latest_of(self, device_id: str, point: str) -> tuple[Value | None, int, str] | None:
+        """(value, t_ms of the device's last message, status) of one point; None when nothing was said of it yet."""
+        last = self._last.get(device_id)
+        if last is None:
+            return None
+        flag = last.flags.get(point)
+        if flag is not None:
+            return flag.val, last.t_ms, flag.sc or "Good"
+        return (last.values[point], last.t_ms, "Good") if point in last.values else None
 
     def snapshots(self) -> None:
         """Refreshes the last values of every device that had any since the last call."""
