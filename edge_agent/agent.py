@@ -173,7 +173,9 @@ class Agent:
             wall_ms=clock.wall_ms,
         )
         self._commands = Commands(self._uplink, wall_ms=clock.wall_ms, applied=lambda: self._revision)
-        self._publisher = Publisher(config, spool=self._spool, retain=self._uplink.retain, clock=clock)
+        self._publisher = Publisher(
+            config, spool=self._spool, retain=self._uplink.retain, clock=clock, layouts=self._memory()["layouts"]
+        )
         self._fresh = FreshValues(self._publisher, lambda: [poller for _, poller in self._links], clock.wall_ms)
         self._virtual = VirtualMeters(*_split(config), sink=self._publisher, clock=clock, memory=self._memory())
         self._announce_start()

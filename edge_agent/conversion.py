@@ -21,25 +21,19 @@ from device_profiles.reading import Raw, Value
 from device_profiles.schema import Invalid, Point
 from device_profiles.units import conversion
 from device_profiles.vocabulary import vocabulary
+from drivers.base import Layout
+from edge_agent.learned import learned_point
+from edge_agent.learned import published_unit as published_unit
 
 NO_VALUE = "BadSensorFailure"
 OUTSIDE = "UncertainEngineeringUnitsExceeded"
 UNKNOWN_SCALE = "BadWaitingForInitialData"
+MISFIT = "BadConfigurationError"
 ROUND = 6755399441055744.0
 """1.5 * 2**52: adding and taking it away rounds a float below 2**51 to a whole number, half to even."""
 _EXACT = 2.0**51
 _SUNSSF_LIMIT = 10
 _TEXT_LIMIT = 1024
-
-
-def published_unit(point: Point) -> str | None:
-    """The UCUM unit in which the point leaves: the vocabulary's where it knows the point or the quantity."""
-    known = vocabulary()
-    defined = known.point(point.id)
-    if defined is not None and defined.unit is not None:
-        return defined.unit
-    quantity = known.quantities.get(point.quantity) if point.quantity else None
-    return quantity.unit if quantity is not None else point.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +51,20 @@ CLOSED = Lane(math.inf, -math.inf, 1.0, 1.0)
 
 
 class Converter:
-    """One point's meaning. `params` are the ratios known so far; `rescale` takes up a changed one."""
+    """One point's meaning. `params` are the ratios known so far; `rescale` takes up a changed one.
+
+    `layout` is what was learned of the device: its units and labels. `misfit` says why its unit cannot be the point's.
+    """
 
     __slots__ = (
         "_intercept", "_invalid", "_is_f32", "_is_plain", "_labels", "_max", "_min", "_offset", "_shape", "_slope", "_unscaled",
-        "point", "problem",
+        "misfit", "point", "problem",
     )  # fmt: skip
 
-    def __init__(self, point: Point, params: Mapping[str, Decimal]) -> None:
-        self.point = point
+    def __init__(self, point: Point, params: Mapping[str, Decimal], layout: Layout | None = None) -> None:
+        learned = learned_point(point, layout)
+        self.misfit = learned.misfit
+        self.point = point = learned.point
         self.problem: str | None = None
         """The status of every value while scale or ratio are not known."""
         self._shape = _shape(point)
@@ -76,8 +75,9 @@ class Converter:
         self._invalid = [_span(invalid) for invalid in point.invalid]
         mul, pre = Fraction(1), Fraction(0)
         target = published_unit(point)
-        if self._shape == "number" and point.unit and target and point.unit != target:
-            exact = conversion(point.unit, target)
+        unit = learned.unit
+        if self._shape == "number" and unit and target and unit != target:
+            exact = conversion(unit, target)
             mul, pre = Fraction(exact.mul, exact.div), Fraction(exact.pre)
         scale = Fraction(1) if point.scale is None else Fraction(point.scale)
         self._unscaled = scale * mul
@@ -96,6 +96,8 @@ class Converter:
         if factor is None:
             self.problem = problem
             factor = Fraction(1)
+        if self.misfit is not None and self._shape == "number":
+            self.problem = MISFIT
         self._slope = slope * factor
         self._intercept = self._offset
         self._is_plain = self._slope == 1 and self._intercept == 0
@@ -104,6 +106,16 @@ class Converter:
     def slope(self) -> Fraction:
         """Published units per raw unit, as far as the scale is known."""
         return self._slope
+
+    @property
+    def intercept(self) -> Fraction:
+        """The published value of the raw value 0."""
+        return self._intercept
+
+    @property
+    def shape(self) -> str:
+        """What the value is: `number`, `bool`, `enum` or `text`."""
+        return self._shape
 
     @property
     def is_number(self) -> bool:

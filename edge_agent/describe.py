@@ -9,7 +9,8 @@ from typing import Any
 from device_profiles.schema import Point
 from device_profiles.units import conversion
 from device_profiles.vocabulary import vocabulary
-from edge_agent.conversion import published_unit
+from drivers.base import Layout
+from edge_agent.learned import Learned, identity_of, learned_point, published_unit
 from edge_agent.model import Config, Device
 from gateway.contract import messages
 from gateway.contract.topics import CONTRACT
@@ -18,8 +19,11 @@ OPERATIONS: Mapping[str, dict[str, Any]] = {}
 """Operations this agent carries out, with the JSON Schema of their arguments. None yet: every command is `unsupported`."""
 
 
-def meta(device: Device, link_place: str) -> messages.Meta:
-    """A device's class and points. `rev` is a hash of all the rest, so the same device always has the same revision."""
+def meta(device: Device, link_place: str, layout: Layout | None = None) -> messages.Meta:
+    """A device's class and points. `rev` is a hash of all the rest, so the same device always has the same revision.
+
+    `layout` is what was learned of the device: labels and serial number that neither profile nor configuration has.
+    """
     document = messages.Meta(
         rev="",
         name=device.name,
@@ -30,18 +34,19 @@ def meta(device: Device, link_place: str) -> messages.Meta:
         profile=f"{device.profile.profile}@{device.profile.version}",
         proto=device.protocol,
         addr=f"{device.link}:{device.unit}" if device.link else "virtual",
-        serial=device.serial,
+        serial=device.serial or identity_of(layout).get("serial"),
         asset=device.asset,
         codes=dict(device.codes),
         params=dict(device.params),
         ext=dict(device.ext) | ({"place": link_place} if link_place else {}),
-        points={point.id: _point_meta(point) for point in device.points if not point.internal},
+        points={point.id: _point_meta(learned_point(point, layout)) for point in device.points if not point.internal},
     )
     document.rev = hashlib.sha256(messages.encode(document)).hexdigest()[:8]
     return document
 
 
-def _point_meta(point: Point) -> messages.PointMeta:
+def _point_meta(learned: Learned) -> messages.PointMeta:
+    point = learned.point
     defined = vocabulary().point(point.id)
     kind = "text" if point.type == "str" else "enum" if point.labels else "bool" if point.type == "bool" else "num"
     return messages.PointMeta(
@@ -55,21 +60,21 @@ def _point_meta(point: Point) -> messages.PointMeta:
         deadband=point.deadband,
         min=point.min,
         max=point.max,
-        res=_resolution(point),
+        res=_resolution(point, learned.unit),
         labels={str(ordinal): text for ordinal, text in point.labels.items()} if point.labels else None,
         brick=defined.brick if defined is not None else None,
         w=True if "w" in point.access else None,
     )
 
 
-def _resolution(point: Point) -> float | None:
-    """The step of the published value, where one raw count is always the same step."""
+def _resolution(point: Point, unit: str | None) -> float | None:
+    """The step of the published value, where one raw count is always the same step. `unit` is that of the device."""
     if point.scale is None or point.type in ("f32", "f64") or point.ratio or point.scale_from is not None:
         return None
     target = published_unit(point)
-    if not point.unit or not target or point.unit == target:
+    if not unit or not target or unit == target:
         return float(point.scale)
-    step = conversion(point.unit, target)
+    step = conversion(unit, target)
     return float(point.scale * step.mul / step.div)
 
 

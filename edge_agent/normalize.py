@@ -22,6 +22,7 @@ from operator import le
 from typing import Any
 
 from device_profiles.reading import Acquisition, Flagged, PointFault, Raw, Sample, Severity, Value, severity_of
+from drivers.base import Layout
 from edge_agent.conversion import CLOSED, NO_VALUE, ROUND, UNKNOWN_SCALE, Converter, scale_factor
 from edge_agent.counters import Counter, wrap_of
 from edge_agent.form import Beats, Form, send, start_slots
@@ -70,6 +71,7 @@ class Normalizer:
             for point in device.points
             if point.counter and not point.internal and self._converters[point.id].is_number
         }
+        self._layout: Layout | None = None
         self._trouble: dict[str, _Trouble] = {}
         self._misses: dict[str, int] = {}
         self._skewed: set[str] = set()
@@ -84,6 +86,27 @@ class Normalizer:
         form = Form(tuple(points), found, self._converters)
         form.counters = [(at, self._counters[name]) for at, name in enumerate(form.names) if name in self._counters]
         return form
+
+    def adopt(self, layout: Layout | None) -> list[tuple[str, str]]:
+        """Takes up units and labels that the device itself gives; what was prepared before is to be prepared again.
+
+        Gives (point, why) for units that cannot be those of their points, when they are new.
+        """
+        before, self._layout = self._layout or {}, layout
+        found = layout or {}
+        if all(before.get(key) == found.get(key) for key in ("units", "labels")):
+            return []
+        misfits = []
+        for name, point in self._points.items():
+            former = self._converters[name]
+            self._converters[name] = converter = Converter(point, self._params, layout)
+            if point.scale_from is not None:
+                converter.rescale(self._params, self._factors.get(point.scale_from.point, (None, ""))[0])
+            if name in self._counters:
+                self._counters[name].wrap = wrap_of(point, converter.slope)
+            if converter.misfit is not None and converter.misfit != former.misfit:
+                misfits.append((name, converter.misfit))
+        return misfits
 
     def memory(self) -> dict[str, Any]:
         """The state that outlives the process, JSON-able: counters and ratios."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import structlog
+
 from device_profiles.reading import Acquisition, PointFault, Sample
 from device_profiles.schema import Expect, Param, Point
 from drivers.base import Address, Batch, Driver, Layout, LinkConfig
 from edge_agent.clock import Clock
 from edge_agent.form import Form
+from edge_agent.learned import IDENTITY, identity_of
 from edge_agent.line_load import groups_of
 from edge_agent.model import Device
 from edge_agent.normalize import Heard, Normalizer
@@ -30,6 +33,7 @@ SUSPECT_PERIOD_S = 900.0
 KEEP_EVERY_S = 900.0
 """Counters are remembered this often: a crash costs nothing but the sharpness of the next decision about a fall."""
 _SERIAL = "serial_number"
+_log = structlog.get_logger("poller")
 Reachability = Literal["ok", "degraded", "down", "disabled"]
 
 
@@ -41,6 +45,8 @@ class Sink(Protocol):
     def state(self, device: Device, state: State) -> None: ...
 
     def event(self, device_id: str, name: str, data: Mapping[str, Any], key: str) -> None: ...
+
+    def learned(self, device: Device, layout: Layout | None) -> None: ...
 
     def remember(self, namespace: str, key: str, value: Any) -> None: ...
 
@@ -76,7 +82,8 @@ class Polled:
         kept = {name: memory.get(name, {}).get(device.id) for name in NAMESPACES}
         self.normalizer = Normalizer(device, {"counters": kept["counters"] or {}, "params": kept["params"] or {}})
         self.layout: Layout | None = kept["layouts"]
-        self.serial: str | None = kept["identity"]
+        self.identity: str | dict[str, str] | None = kept["identity"]
+        """The serial number that was read from a register, or what the driver found out (`learned.IDENTITY`)."""
         self.groups: list[Group] = []
         self.params: Group | None = None
         self.is_planned = False
@@ -126,6 +133,8 @@ class Polled:
 
     def plan(self, driver: Driver, link: LinkConfig) -> None:
         """Makes the batches. Raises ConfigError for points that cannot be read."""
+        for point, misfit in self.normalizer.adopt(self.layout):
+            _log.error("a point's unit does not fit", device=self.device.id, point=point, reason=misfit)
         for group in self.groups:
             group.batches = group.missing = ()
         self.groups = [group for group in self.groups if not group.is_suspect]
@@ -155,15 +164,26 @@ class Polled:
                 self._identify(str(raw))
 
     def _identify(self, serial: str) -> None:
-        before, self.serial = self.serial, serial
-        if before == serial:
+        before, self.identity = self.identity, serial
+        if before != serial:
+            self._sink.remember("identity", self.device.id, serial)
+            if isinstance(before, str):
+                self._another(before, serial)
+
+    def _compare(self, found: dict[str, str]) -> None:
+        """Takes up who the device says it is; a fact that one of both lacks tells nothing."""
+        before = self.identity if isinstance(self.identity, dict) else {}
+        self.identity = {**before, **found}
+        if self.identity == before:
             return
-        self._sink.remember("identity", self.device.id, serial)
-        if before is not None:
-            self._sink.event(
-                self.device.id, "device.identity_changed", {"before": before, "after": serial}, f"{before}:{serial}"
-            )
-            self.normalizer.identity_changed()
+        self._sink.remember("identity", self.device.id, self.identity)
+        if any(before[name] != found[name] for name in before.keys() & found.keys()):
+            self._another(_spelled(before), _spelled(found))
+
+    def _another(self, before: str, after: str) -> None:
+        data = {"before": before, "after": after}
+        self._sink.event(self.device.id, "device.identity_changed", data, f"{before}:{after}")
+        self.normalizer.identity_changed()
 
     def next_stamp(self) -> int:
         """UTC ms for the next acquisition: later than the one before, and unlike it."""
@@ -199,6 +219,10 @@ class Polled:
         self.layout = layout
         self.is_planned = False
         self._sink.remember("layouts", self.device.id, None if layout is None else dict(layout))
+        found = identity_of(layout)
+        if found and self.device.profile.serial is None:
+            self._compare(found)
+        self._sink.learned(self.device, layout)
 
     def heard_at(self, point: str) -> float | None:
         """When the device last said this point, monotonic; None for never."""
@@ -284,6 +308,10 @@ class Polled:
             rtt_ms=None if self.rtt_s is None else round(self.rtt_s * 1000, 1),
             note=self.note,
         )
+
+
+def _spelled(identity: Mapping[str, str]) -> str:
+    return " ".join(identity[name] for name in IDENTITY if name in identity)
 
 
 _PARAM = "param_"

@@ -414,5 +414,5 @@ class LinkPoller:
 def _with_memory_of(memory: Mapping[str, Mapping[str, Any]], polled: Polled) -> dict[str, Mapping[str, Any]]:
     """The kept state with what a replaced device knew last, so that its successor goes on from there."""
     device_id = polled.device.id
-    known = {**polled.normalizer.memory(), "layouts": polled.layout, "identity": polled.serial}
+    known = {**polled.normalizer.memory(), "layouts": polled.layout, "identity": polled.identity}
     return {**memory, **{name: {**memory.get(name, {}), device_id: value} for name, value in known.items()}}

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from device_profiles.reading import Acquisition, Severity, Value, severity_of
+from drivers.base import Layout
 from edge_agent import describe
 from edge_agent.clock import Clock, Quality
 from edge_agent.clock_gate import ClockGate
@@ -72,13 +73,22 @@ class _LastValues:
 
 
 class Publisher:
-    """The sink of all pollers."""
+    """The sink of all pollers. `layouts` is what was learned of the devices before, by id."""
 
-    def __init__(self, config: Config, *, spool: Keeper, retain: Retain, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        spool: Keeper,
+        retain: Retain,
+        clock: Clock,
+        layouts: Mapping[str, Layout] | None = None,
+    ) -> None:
         self._spool = spool
         self._retain = retain
         self._clock = clock
         self._config = config
+        self._layouts: dict[str, Layout] = dict(layouts or {})
         self._revisions: dict[str, str] = {}
         self._last: dict[str, _LastValues] = {}
         self._states: dict[str, messages.State] = {}
@@ -92,27 +102,34 @@ class Publisher:
     def adopt(self, config: Config) -> None:
         """Announces the site and every device; takes back those that are no longer there."""
         self._config = config
-        places = {link.id: link.place for link in config.links}
+        self._places = {link.id: link.place for link in config.links}
         gone = self._revisions.keys() - {device.id for device in config.devices}
         for device_id in gone:
             del self._revisions[device_id]
             self._last.pop(device_id, None)
             self._states.pop(device_id, None)
+            self._layouts.pop(device_id, None)
             for what in ("meta", "state", "last"):
                 self._retain(f"dev/{device_id}/{what}", b"")
         self._retain("caps", describe.caps(config))
         self._retain("site", describe.site(config))
         for device in config.devices:
-            self.announce(device, places.get(device.link, ""))
+            self.announce(device, self._places.get(device.link, ""))
 
     def announce(self, device: Device, place: str) -> None:
         """Publishes a device's meta when it changed, and that nobody polls it where it is disabled."""
-        meta = describe.meta(device, place)
+        meta = describe.meta(device, place, self._layouts.get(device.id))
         if self._revisions.get(device.id) == meta.rev:
             return
         self._revisions[device.id] = meta.rev
         self._last.setdefault(device.id, _LastValues())
         self._retain(f"dev/{device.id}/meta", messages.encode(meta))
+
+    def learned(self, device: Device, layout: Layout | None) -> None:
+        """The device said more of itself: its meta gets another revision where that shows."""
+        self._layouts[device.id] = layout or {}
+        if device.id in self._revisions:
+            self.announce(device, self._places.get(device.link, ""))
 
     def acquired(self, device: Device, acquisition: Acquisition) -> None:
         """A device was read: one message, or several where one does not hold it."""

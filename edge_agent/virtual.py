@@ -20,7 +20,7 @@ from typing import Any
 
 from device_profiles.reading import Acquisition, PointFault, Sample, Severity, Value, severity_of
 from device_profiles.schema import Point, Virtual
-from drivers.base import Batch
+from drivers.base import Batch, Layout
 from edge_agent.clock import Clock
 from edge_agent.model import Device
 from edge_agent.normalize import Heard
@@ -180,6 +180,9 @@ class VirtualMeters:
 
     def event(self, device_id: str, name: str, data: Mapping[str, Any], key: str) -> None:
         self._sink.event(device_id, name, data, key)
+
+    def learned(self, device: Device, layout: Layout | None) -> None:
+        self._sink.learned(device, layout)
 
     def remember(self, namespace: str, key: str, value: Any) -> None:
         self._sink.remember(namespace, key, value)

@@ -19,7 +19,7 @@ from device_profiles.reading import Acquisition, PointFault, Raw, Sample
 from device_profiles.resolve import options_of, points_of
 from device_profiles.schema import Expect, Modbus, Param, Point, PointType, Profile, Table, WordOrder
 from drivers.base import Address, Batch, CanLearn, CanLocate, Driver, Layout, Limits, LinkConfig, Session
-from edge_agent.conversion import published_unit
+from edge_agent.learned import learned_point, published_unit
 from edge_agent.model import Device
 from edge_agent.normalize import Normalizer
 
@@ -106,6 +106,7 @@ class OneDevice:
         began = time.perf_counter()
         t_ms = time.time_ns() // 1_000_000
         normalizer = Normalizer(self.device, self._memory)
+        normalizer.adopt(self._layout)
         rows: dict[str, Row] = {}
         first_error: DeviceError | None = None
         heard_any = failed = False
@@ -156,7 +157,7 @@ class OneDevice:
         return rows
 
     def _row(self, name: str, value: Raw | None, status: str, ms: float, raw: Any = None, detail: str = "") -> Row:
-        point = self._points[name]
+        point = learned_point(self._points[name], self._layout).point
         label = point.labels.get(int(value)) if point.labels and isinstance(value, int | float) else None
         kept = raw if isinstance(raw, int | float | bool | str) and raw != value else None
         unit = None if self._raw else published_unit(point)
@@ -265,7 +266,7 @@ def _reference(point: Point) -> str:
     if point.parts:
         return "+".join(f"{part.reg}" for part in point.parts)
     if not isinstance(address, Modbus):
-        return ""
+        return "" if isinstance(address, dict) else address.reference or ""
     if address.model is not None:
         return f"model {address.model} +{address.offset}"
     return f"{address.table} {address.reg}"

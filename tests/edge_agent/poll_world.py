@@ -11,7 +11,7 @@ from typing import Any
 
 from device_profiles.reading import Acquisition
 from device_profiles.schema import Point, Profile
-from drivers.base import LinkConfig
+from drivers.base import Layout, LinkConfig
 from drivers.fake import FakeDevice, FakeDriver
 from edge_agent.clock import VirtualClock
 from edge_agent.model import Device
@@ -62,6 +62,7 @@ class Recorder:
     states: list[tuple[Device, State]] = field(default_factory=list)
     events: list[tuple[str, str, Mapping[str, Any], str]] = field(default_factory=list)
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    layouts: list[tuple[str, Layout | None]] = field(default_factory=list)
 
     def acquired(self, device: Device, acquisition: Acquisition) -> None:
         self.readings.append((self.clock.monotonic(), device, acquisition))
@@ -71,6 +72,9 @@ class Recorder:
 
     def event(self, device_id: str, name: str, data: Mapping[str, Any], key: str) -> None:
         self.events.append((device_id, name, data, key))
+
+    def learned(self, device: Device, layout: Layout | None) -> None:
+        self.layouts.append((device.id, layout))
 
     def remember(self, namespace: str, key: str, value: Any) -> None:
         self.kept.setdefault(namespace, {})[key] = value
