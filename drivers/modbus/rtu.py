@@ -59,6 +59,8 @@ class ReplyFinder:
         self._echo = codec.rtu_frame(unit, request.pdu) if may_echo else b""
         self._echo_at: int | None = None
         self._at = 0
+        self.heard_echo = False
+        """The request itself came back before the answer."""
         self.reason = ""
         """Why what came is not the answer; "" when nothing came that looks like one."""
         self.passed: list[tuple[int, Signature]] = []
@@ -80,6 +82,7 @@ class ReplyFinder:
                 size = None
             length = self._whole_frame(data, at, size) if size is not None else 0
             if length and self._answers(data[at : at + length], at):
+                self.heard_echo = bool(self._echo) and self._echo in data[:at]
                 return data[at : at + length]
             at += length or 1
         self._at = at if first_open is None else first_open
@@ -102,11 +105,6 @@ class ReplyFinder:
         if data[at] == self._unit and data[at + 1] & 0x7F == self._request.function:
             self.reason = self.reason or "the checksum is wrong"
         return 0
-
-    @property
-    def heard_echo(self) -> bool:
-        """True when the request itself came back."""
-        return self._echo_at is not None
 
     def _answers(self, frame: bytes, at: int) -> bool:
         """True for the reply; anything else is noted."""

@@ -41,6 +41,10 @@ class Slave:
     most: int = 125
     asked: list[tuple[int, int, int, int]] = field(default_factory=list)
     """(unit, function code, register, count) of every read."""
+    written: list[bytes] = field(default_factory=list)
+    """The PDU of every write that was taken."""
+    unknown: frozenset[int] = frozenset()
+    """Function codes that it does not know."""
 
     def word(self, function: int, reg: int) -> int:
         return self.words.get((function, reg), (reg + (function == 4)) & 0xFFFF)
@@ -49,6 +53,10 @@ class Slave:
         if unit not in self.units:
             return None
         function = pdu[0]
+        if function in self.unknown:
+            return bytes((function | 0x80, 1))
+        if function in (5, 6, 15, 16, 22):
+            return self.write(pdu)
         if function == 43:
             objects = b"\x00\x04ACME\x01\x02X1\x02\x011"
             return b"\x2b\x0e" + pdu[2:3] + b"\x01\x00\x00\x03" + objects if pdu[2] == 1 else b"\xab\x02"
@@ -65,6 +73,34 @@ class Slave:
         else:
             data = b"".join(self.word(function, at).to_bytes(2, "big") for at in range(reg, reg + count))
         return bytes((function, len(data))) + data
+
+    def write(self, pdu: bytes) -> bytes:
+        function, reg, second = struct.unpack(">BHH", pdu[:5])
+        table = 1 if function in (5, 15) else 3
+        if function == 5:
+            new = [second >> 15]
+        elif function == 15:
+            new = [pdu[6 + at // 8] >> at % 8 & 1 for at in range(second)]
+        elif function == 16:
+            new = list(struct.unpack(f">{second}H", pdu[6:]))
+        elif function == 22:
+            given = int.from_bytes(pdu[5:7], "big")
+            new = [self.word(3, reg) & second | given & (second ^ 0xFFFF)]
+        else:
+            new = [second]
+        for at in range(reg, reg + len(new)):
+            if (function, at) in self.refused:
+                return bytes((function | 0x80, self.refused[function, at]))
+        self.words |= {(table, reg + at): value for at, value in enumerate(new)}
+        self.written.append(pdu)
+        return pdu[:5] if function in (15, 16) else pdu
+
+
+def request_size(frame: bytes) -> int:
+    """Bytes that an RTU request takes, as far as its begin tells."""
+    if frame[1:2] in (b"\x0f", b"\x10"):
+        return 9 + frame[6] if len(frame) > 6 else 9
+    return {43: 7, 22: 10}.get(frame[1] if len(frame) > 1 else 0, 8)
 
 
 TcpScript = Callable[[int, int, bytes], "list[bytes | None]"]
@@ -133,7 +169,7 @@ def honest_rtu(slave: Slave) -> RtuScript:
 
 @asynccontextmanager
 async def rtu_tcp_server(script: RtuScript, closers: list[Callable[[], None]] | None = None) -> AsyncIterator[int]:
-    """Serves RTU frames over TCP on a free port of loopback; a request is 8 bytes, or 7 for device identification.
+    """Serves RTU frames over TCP on a free port of loopback.
 
     `closers` takes a function a connection that ends it.
     """
@@ -145,8 +181,8 @@ async def rtu_tcp_server(script: RtuScript, closers: list[Callable[[], None]] | 
             closers.append(writer.close)
         try:
             while True:
-                head = await reader.readexactly(2)
-                frame = head + await reader.readexactly(5 if head[1] == 43 else 6)
+                frame = await reader.readexactly(7)
+                frame += await reader.readexactly(request_size(frame) - 7)
                 for piece in script(frame):
                     writer.write(piece)
                 await writer.drain()
@@ -190,8 +226,7 @@ def pty_server(script: RtuScript) -> Iterator[tuple[str, Callable[[], None]]]:
                 if wake_read in dict(poller_of(wake_read).poll(5)):
                     return
                 continue
-            while len(held) >= (7 if held[1:2] == b"\x2b" else 8):
-                size = 7 if held[1] == 43 else 8
+            while len(held) >= (size := request_size(held)):
                 frame, held = held[:size], held[size:]
                 for piece in script(frame):
                     os.write(master, piece)
