@@ -11,9 +11,10 @@
     │   ├── DeviceTimeout           no (believable) answer in time
     │   ├── DeviceRefused           it answered with an error code
     │   └── DeviceMismatch          it answered something that is not the answer
-    └── StoreError                  the central store
-        ├── StoreUnavailable        try the same again later
-        └── StoreRejected           the same will be refused again
+    ├── StoreError                  the central store
+    │   ├── StoreUnavailable        try the same again later
+    │   └── StoreRejected           the same will be refused again
+    └── CommandRefused              a command was not carried out; `code` is the contract's word for why
 
 `retryable` says whether the same call may succeed later without a person. Library exceptions never pass a package's border:
 they are raised `from` as one of these.
@@ -128,3 +129,11 @@ class StoreRejected(StoreError):
     def __init__(self, what: str, *, reason: str, where: str = "", next_step: str = "") -> None:
         super().__init__(what, where=where, next_step=next_step)
         self.reason = reason
+
+
+class CommandRefused(PlantroomError):
+    """A command was not carried out, or not with the effect that was asked for. `code`: CONTRACT.md section 6."""
+
+    def __init__(self, what: str, *, code: str, where: str = "", next_step: str = "") -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.code = code

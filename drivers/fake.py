@@ -13,11 +13,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from device_profiles.errors import DeviceTimeout, LinkError, LinkLost, PlantroomError
+from device_profiles.control import Operation
+from device_profiles.errors import ConfigError, DeviceRefused, DeviceTimeout, LinkError, LinkLost, PlantroomError
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Point
 
-from .base import Address, Batch, Layout, Limits, LinkConfig, Trace, WireCount
+from .base import Address, Batch, Layout, Limits, LinkConfig, Standing, Trace, WireCount
 
 Answer = Raw | Sample | PointFault
 Script = Callable[[], Answer]
@@ -39,6 +40,14 @@ class FakeDevice:
     """What `locate` finds; None = the device needs no locating."""
     news: Layout | None = None
     """What `learned` tells once."""
+    slots: dict[str, dict[int, Raw]] = field(default_factory=dict)
+    """Points with a priority array (16 slots, 1 goes first), and what stands in it; `values` holds the relinquish default."""
+    write_error: PlantroomError | None = None
+    """Raised by every write as long as it is set; nothing is written."""
+    loses_answers: bool = False
+    """Takes every write, and stays silent."""
+    results: dict[str, Mapping[str, Raw]] = field(default_factory=dict)
+    """What operations answer, by id; one that is not there is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,25 @@ class FakeRead:
 
     unit: int | str
     points: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeWrite:
+    """One write that reached a device; None released a slot."""
+
+    unit: int | str
+    point: str
+    value: Raw | None
+    priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCall:
+    """One operation that reached a device."""
+
+    unit: int | str
+    operation: str
+    inputs: Mapping[str, Raw]
 
 
 class FakeDriver:
@@ -69,6 +97,8 @@ class FakeDriver:
         self.opened = 0
         self.is_open = False
         self.reads: list[FakeRead] = []
+        self.writes: list[FakeWrite] = []
+        self.calls: list[FakeCall] = []
         self.planned: list[Layout | None] = []
         """The layout each plan was made with."""
 
@@ -99,8 +129,12 @@ class FakeDriver:
             self.is_open = False
 
 
+_LOWEST = 16
+"""Slot of a write that names no priority (ASHRAE 135-2020, 15.9.1.1.5)."""
+
+
 class FakeSession:
-    """A session that also locates and learns, when its devices have something to say there."""
+    """A session that also locates and learns, when its devices have something to say there, writes and operates."""
 
     def __init__(self, driver: FakeDriver, link: LinkConfig) -> None:
         self._driver = driver
@@ -126,6 +160,68 @@ class FakeSession:
                 )
             self.counts.replies += 1
             return _answers(fake, batch)
+
+    async def write(
+        self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
+    ) -> None:
+        """Into `values`, or into the priority array where the point has one. Raises what the script says."""
+        fake = await self._reached(device)
+        if fake.write_error is not None:
+            raise fake.write_error
+        slots = fake.slots.get(point.id)
+        self._driver.writes.append(FakeWrite(device.unit, point.id, value, priority))
+        if slots is None:
+            if value is None:
+                raise ConfigError("there is no priority to release", where=device.device)
+            fake.values[point.id] = value
+        elif value is None:
+            slots.pop(priority or _LOWEST, None)
+        else:
+            slots[priority or _LOWEST] = value
+        if fake.loses_answers:
+            raise self._silence(device)
+
+    async def standing(
+        self, device: Address, point: Point, layout: Layout | None, *, priority: int | None = None
+    ) -> Standing:
+        """The value, and for a point with a priority array who holds it."""
+        fake = await self._reached(device)
+        if fake.error is not None:
+            raise fake.error
+        slots = fake.slots.get(point.id)
+        [value] = _answers(fake, Batch((point.id,)))
+        if not slots:
+            return Standing(value)
+        return Standing(value, min(slots), slots.get(priority or _LOWEST))
+
+    async def operate(
+        self, device: Address, operation: Operation, inputs: Mapping[str, Raw], layout: Layout | None
+    ) -> Mapping[str, Raw]:
+        """The scripted answer. Raises DeviceRefused for an operation without one."""
+        fake = await self._reached(device)
+        if operation.id not in fake.results:
+            raise DeviceRefused("no such operation", code=1, status="BadMethodInvalid", where=device.device)
+        self._driver.calls.append(FakeCall(device.unit, operation.id, dict(inputs)))
+        if fake.loses_answers:
+            raise self._silence(device)
+        return fake.results[operation.id]
+
+    async def _reached(self, device: Address) -> FakeDevice:
+        fake = self._driver.devices.get(device.unit)
+        delay_s = self._link.timeout_s if fake is None else min(fake.delay_s, self._link.timeout_s)
+        if delay_s:
+            await self._driver.sleep(delay_s)
+        if not self._driver.is_open:
+            raise LinkLost("the link was closed", where=self._link.id)
+        if fake is None or fake.delay_s > self._link.timeout_s:
+            raise self._silence(device)
+        return fake
+
+    def _silence(self, device: Address) -> DeviceTimeout:
+        self.counts.timeouts += 1
+        return DeviceTimeout(
+            f"no answer within {self._link.timeout_s:g} s", where=f"{self._link.id}, unit {device.unit}"
+        )
 
     def needs_locating(self, points: Sequence[Point]) -> bool:
         return any(fake.layout is not None for fake in self._driver.devices.values())
@@ -158,5 +254,8 @@ def _answers(fake: FakeDevice, batch: Batch) -> list[Answer]:
     answers: list[Answer] = []
     for point in batch.points:
         answer = step.get(point, fake.values.get(point, missing))
+        slots = fake.slots.get(point)
+        if slots:
+            answer = slots[min(slots)]
         answers.append(answer() if callable(answer) else answer)
     return answers

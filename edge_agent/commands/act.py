@@ -1,0 +1,500 @@
+"""Writes one point: what is there before, what would be written, the write itself once, and what the point shows afterwards.
+
+Works on any session that is a `CanWrite`, for the agent (through its pollers) and for people without an agent (on a link of their
+own). Keeps no record, no count and no hold: the engine does. `ask` runs a job on the open link; each look at the device is a job
+of its own, so that a slow read-back does not keep a line from its other devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Literal, Protocol, TypeVar
+
+from device_profiles.address import Bacnet
+from device_profiles.control import Interlock, Write
+from device_profiles.errors import CommandRefused, ConfigError, DeviceError, DeviceRefused, LinkError
+from device_profiles.reading import PointFault, Raw, Sample, Severity, Value, severity_of
+from device_profiles.schema import Point
+from drivers.base import Address, CanLocate, CanWrite, Driver, Layout, LinkConfig, Session, Standing
+from edge_agent.clock import Clock
+from edge_agent.commands import limits
+from edge_agent.commands.limits import Wanted
+from edge_agent.conversion import Converter, scale_factor
+from edge_agent.model import Device
+
+_T = TypeVar("_T")
+FIRST_LOOK_S, LAST_LOOK_S = 0.1, 1.0
+"""Pauses between two read-backs, growing."""
+_CODES = {"BadOutOfRange": "out_of_range", "BadUserAccessDenied": "unauthorised", "BadTooManyOperations": "busy"}
+
+
+class Ask(Protocol):
+    """Runs a job on the open link, between two reads of the poller. Raises LinkLost when the link is not open."""
+
+    async def __call__(self, job: Callable[[Session], Awaitable[_T]], /) -> _T: ...
+
+
+Fresh = Callable[[str, str], tuple[Value | None, float, str] | None]
+"""(device id, point id) -> (value, age in s, OPC UA status) of what was read last, None when nothing was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A point that is to be written, and the way to it."""
+
+    device: Device
+    point: Point
+    """As the device has it: `limits.on_device`."""
+    driver: Driver
+    link: LinkConfig
+    ask: Ask
+    clock: Clock
+    layout: Layout | None = None
+    fresh: Fresh = field(default=lambda _device, _point: None)
+
+    @property
+    def where(self) -> str:
+        return f"{self.device.id}/{self.point.id}"
+
+    @property
+    def address(self) -> Address:
+        return Address(self.device.unit, self.device.id)
+
+    @property
+    def rules(self) -> Write:
+        return self.point.write or Write()
+
+    def other(self, point_id: str) -> Point | None:
+        """Another point of the device, as the device has it."""
+        for point in self.device.points:
+            if point.id == point_id:
+                return limits.on_device(point, self.layout)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One interlock as it stood when it was looked at."""
+
+    interlock: Interlock
+    value: Value | None
+    age_s: float
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be written, and what stands there now."""
+
+    wanted: Wanted
+    slot: int | None
+    """Priority on the device; None where there are no priorities."""
+    before: Value | None
+    before_status: str
+    before_raw: Raw | None
+    held_by: int | None
+    ours: Raw | None
+    """What stands in our slot already."""
+    interlocks: tuple[Held, ...]
+    low: float | None
+    high: float | None
+
+    def facts(self, target: Target) -> dict[str, Any]:
+        """For an answer, the journal and people; JSON-ready."""
+        point = target.point
+        facts: dict[str, Any] = {
+            "p": point.id,
+            "val": self.wanted.value,
+            "raw": self.wanted.raw,
+            "tol": self.wanted.tolerance or None,
+            "unit": self.wanted.unit,
+            "label": self.wanted.label,
+            "ref": None if isinstance(point.address, dict) else point.address.reference,
+            "prio": self.slot,
+            "old": self.before,
+            "old_sc": self.before_status or None,
+            "old_raw": self.before_raw,
+            "held_by": self.held_by,
+            "min": self.low,
+            "max": self.high,
+        }
+        if self.interlocks:
+            facts["interlocks"] = [
+                {"p": held.interlock.point, "val": held.value, "age_s": round(held.age_s, 1), "ok": held.holds}
+                for held in self.interlocks
+            ]
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it went. `st` is a state of CONTRACT.md section 6; `code` and `text` say why it is not `succeeded`."""
+
+    st: Literal["succeeded", "failed", "unknown"]
+    plan: Plan
+    readback: Value | None = None
+    code: str | None = None
+    text: str = ""
+
+
+def direct(session: Session) -> Ask:
+    """The `ask` of somebody who has the link to himself."""
+
+    async def ask(job: Callable[[Session], Awaitable[_T]], /) -> _T:
+        return await job(session)
+
+    return ask
+
+
+async def locate(session: Session, device: Device) -> Layout | None:
+    """Where the device keeps its points, for those without an agent that remembers it. Raises DeviceError, LinkError."""
+    if isinstance(session, CanLocate) and session.needs_locating(device.points):
+        return await session.locate(Address(device.unit, device.id), device.points)
+    return None
+
+
+async def write_point(
+    target: Target,
+    value: Any,
+    *,
+    priority: int | None = None,
+    hold_s: float | None = None,
+    expected: Any = None,
+    dry: bool = False,
+    about_to_write: Callable[[Plan], Awaitable[None]] | None = None,
+) -> Outcome | Plan:
+    """Does all of it; with `dry` everything up to the write, and gives the plan. `about_to_write` is awaited just before it.
+
+    Raises CommandRefused when nothing was written: a limit, a precondition, an interlock, a device that does not answer.
+    """
+    limits.check_hold(target.point, hold_s, where=target.where)
+    plan = await prepare(target, value, priority=priority, expected=expected)
+    if dry:
+        return plan
+    if about_to_write is not None:
+        await about_to_write(plan)
+    return await carry_out(target, plan)
+
+
+async def prepare(target: Target, value: Any, *, priority: int | None = None, expected: Any = None) -> Plan:
+    """Every check that needs the device, and none that needs a record. Writes nothing. Raises CommandRefused."""
+    point, where = target.point, target.where
+    if not point.is_writable:
+        raise CommandRefused(
+            "this point is not written", code="not_writable", where=where, next_step="see its profile: access"
+        )
+    rank = limits.check_priority(point, priority, where=where)
+    slot = rank if has_priorities(point) else None
+    converter = await converter_of(target, point)
+    wanted = limits.encode(point, value, converter, where=where)
+    before, status, standing = None, "", Standing(PointFault("BadNotReadable"))
+    if "r" in point.access:
+        standing = await _standing(target, slot)
+        before, status = meaning(converter, standing.value)
+        if before is None and isinstance(standing.value, PointFault):
+            raise CommandRefused(
+                f"the device does not give this point ({standing.value.status})",
+                code="not_writable",
+                where=where,
+                next_step="see with plantroom read what it says",
+            )
+    if slot is not None and standing.held_by is not None and standing.held_by < slot:
+        raise CommandRefused(
+            f"priority {standing.held_by} holds it, which goes before our {slot}",
+            code="overridden",
+            where=where,
+            next_step="release it there first, or ask who holds it",
+        )
+    if expected is not None and not limits.is_same(expected, before, point):
+        raise CommandRefused(
+            f"it is {before!r}, not {expected!r}", code="precondition", where=where, next_step="look, and decide anew"
+        )
+    limits.check_step(point, wanted, before, where=where)
+    held = await check_interlocks(target, target.rules.interlocks)
+    low, high = limits.limits(point)
+    raw = standing.value.value if isinstance(standing.value, Sample) else standing.value
+    return Plan(
+        wanted,
+        slot,
+        before,
+        status,
+        None if isinstance(raw, PointFault) else raw,
+        standing.held_by,
+        standing.ours,
+        held,
+        low,
+        high,
+    )
+
+
+async def carry_out(target: Target, plan: Plan) -> Outcome:
+    """Writes once and reads back. Raises CommandRefused only when the write did not leave the house."""
+    uncertain: str | None = None
+    try:
+        await _write(target, plan.wanted.raw, plan.slot)
+    except DeviceRefused as error:
+        code = _CODES.get(error.status, "not_writable")
+        return Outcome("failed", plan, None, code, f"the device refused: {error.what}")
+    except (DeviceError, LinkError) as error:
+        uncertain = error.what
+    return await settle(target, plan, uncertain=uncertain)
+
+
+async def settle(target: Target, plan: Plan, *, uncertain: str | None = None) -> Outcome:
+    """Finds out by reading whether a write that went out, or may have, stands; `uncertain`: why that is not known."""
+    rules = target.rules
+    if uncertain is None and rules.readback is None and (not rules.idempotent or "r" not in target.point.access):
+        return Outcome("succeeded", plan)  # a pulse is over before it can be read: the device's word is all there is
+    seen, standing, trouble = await _look_until(target, plan, rules.within)
+    if standing is not None and plan.slot is not None and (standing.held_by or 99) < plan.slot:
+        text = f"priority {standing.held_by} holds it, which goes before our {plan.slot}"
+        return Outcome("failed", plan, seen, "overridden", text)
+    if limits.matches(plan.wanted, seen) and (uncertain is None or rules.idempotent or plan.before != seen):
+        return Outcome("succeeded", plan, seen)
+    if uncertain is None:
+        text = trouble or f"it shows {seen!r} {rules.within:g} s after {plan.wanted.value!r} was written"
+        return Outcome("failed", plan, seen, "timeout", text)
+    is_known = rules.idempotent and seen is not None
+    return Outcome("failed" if is_known else "unknown", plan, seen, "timeout", f"{uncertain}; it shows {seen!r}")
+
+
+async def release(target: Target, slot: int | None, raw: Raw | None) -> None:
+    """Ends what we hold: gives our slot back, or writes `raw` where there are no priorities. Raises DeviceError, LinkError,
+    CommandRefused when the point still shows our value in our slot."""
+    await _write(target, None if slot is not None else raw, slot)
+    if slot is not None and "r" in target.point.access:
+        standing = await _standing(target, slot)
+        if standing.ours is not None:
+            raise CommandRefused(
+                f"our slot {slot} still holds {standing.ours!r}", code="busy", where=target.where, next_step="try again"
+            )
+
+
+def release_raw(target: Target, before_raw: Raw | None, converter: Converter) -> Raw | None:
+    """What ends a hold where there are no priorities: what the profile says, else what stood there before."""
+    given = target.rules.release
+    if given is None:
+        return before_raw
+    return limits.encode(target.point, given, converter, where=target.where).raw
+
+
+def has_priorities(point: Point) -> bool:
+    """True where the device arbitrates between writers itself."""
+    return isinstance(point.address, Bacnet) or (point.write is not None and point.write.priority is not None)
+
+
+def meaning(converter: Converter, answer: Raw | Sample | PointFault) -> tuple[Value | None, str]:
+    """(value, status) of what a device said; status "" is good."""
+    if isinstance(answer, PointFault):
+        return None, answer.status
+    if not isinstance(answer, Sample):
+        return converter.value(answer)
+    if answer.value is None or severity_of(answer.status) is Severity.BAD:
+        return None, answer.status
+    value, status = converter.value(answer.value)
+    return value, status or ("" if answer.status == "Good" else answer.status)
+
+
+async def read_now(target: Target, points: Sequence[Point]) -> dict[str, Raw | Sample | PointFault]:
+    """What the device says of these points at this moment. Raises CommandRefused `device_down`."""
+    heard: dict[str, Raw | Sample | PointFault] = {}
+
+    async def job(session: Session) -> None:
+        for batch in target.driver.plan(points, target.device.limits, target.layout, target.link):
+            answers = await session.read(target.address, batch)
+            heard.update(zip(batch.points, answers, strict=True))
+
+    await _asked(target, job)
+    return heard
+
+
+async def converter_of(target: Target, point: Point) -> Converter:
+    """The point's converter, with ratios and scale factors read now where the device holds them."""
+    device = target.device
+    params = limits.ratios(device.params)
+    wanted: dict[str, Point] = {}
+    for name in point.ratio:
+        param = device.profile.params.get(name)
+        if name in params or param is None:
+            continue
+        if param.register_ is not None:
+            wanted[name] = Point(
+                id=f"param_{name}", address=param.register_, type=param.type, scale=param.scale, internal=True
+            )
+        elif param.default is not None:
+            params[name] = Decimal(repr(param.default))
+    scale = target.other(point.scale_from.point) if point.scale_from is not None else None
+    heard = await read_now(target, [*wanted.values(), *([scale] if scale else [])]) if wanted or scale else {}
+    for name, source in wanted.items():
+        number, _ = meaning(Converter(source, {}), heard.get(source.id, PointFault("BadNoData")))
+        if isinstance(number, int | float):
+            params[name] = Decimal(repr(number))
+    try:
+        converter = Converter(point, params)
+    except (KeyError, ValueError, ConfigError) as error:
+        raise CommandRefused(
+            f"its unit {point.unit!r} does not convert", code="precondition", where=target.where, next_step="see meta"
+        ) from error
+    if point.scale_from is not None:
+        factor = scale_factor(point, heard.get(scale.id)) if scale is not None else None
+        converter.rescale(params, factor)
+    elif not point.ratio:
+        converter.rescale(params, Fraction(1))
+    return converter
+
+
+async def check_interlocks(target: Target, interlocks: Sequence[Interlock]) -> tuple[Held, ...]:
+    """Looks at each. Raises CommandRefused `blocked` for the first that does not hold, or whose value is not fresh and good."""
+    held: list[Held] = []
+    for interlock in interlocks:
+        device_id, _, point_id = interlock.point.rpartition("/")
+        value, age_s, status = None, 0.0, "BadNoData"
+        own = target.other(point_id) if device_id in ("", target.device.id) else None
+        if own is not None:
+            heard = await read_now(target, [own])
+            value, status = meaning(await converter_of(target, own), heard.get(own.id, PointFault("BadNoData")))
+        else:
+            found = target.fresh(device_id or target.device.id, point_id)
+            if found is not None:
+                value, age_s, status = found
+        one = Held(interlock, value, age_s, _holds(interlock, own, value, age_s, status))
+        held.append(one)
+        if not one.holds:
+            raise CommandRefused(
+                _blocked(one, status), code="blocked", where=target.where, next_step=interlock.text or "see to it first"
+            )
+    return tuple(held)
+
+
+def _holds(interlock: Interlock, point: Point | None, value: Value | None, age_s: float, status: str) -> bool:
+    is_good = not status or severity_of(status) is Severity.GOOD
+    if value is None or not is_good or age_s > interlock.max_age:
+        return False
+    if interlock.equals is not None:
+        expected = interlock.equals
+        is_equal = limits.is_same(expected, value, point) if point is not None else value == expected
+        if not is_equal:
+            return False
+    if interlock.low is None and interlock.high is None:
+        return True
+    if isinstance(value, str):
+        return False
+    low = float("-inf") if interlock.low is None else interlock.low
+    high = float("inf") if interlock.high is None else interlock.high
+    return low <= value <= high
+
+
+def _blocked(held: Held, status: str) -> str:
+    interlock = held.interlock
+    if held.value is None:
+        return f"{interlock.point} has no good value ({status})"
+    if held.age_s > interlock.max_age:
+        return f"{interlock.point} was read {held.age_s:.0f} s ago, and {interlock.max_age:g} s are allowed"
+    wanted = [
+        *([f"be {interlock.equals!r}"] if interlock.equals is not None else []),
+        *([f"be at least {interlock.low:g}"] if interlock.low is not None else []),
+        *([f"be at most {interlock.high:g}"] if interlock.high is not None else []),
+    ]
+    return f"{interlock.point} is {held.value!r}, and must {' and '.join(wanted)}"
+
+
+async def _look_until(target: Target, plan: Plan, within_s: float) -> tuple[Value | None, Standing | None, str]:
+    """(value, standing, trouble) of the first look that shows what was wanted, or of the last one in time."""
+    clock = target.clock
+    until = clock.monotonic() + within_s
+    pause_s = FIRST_LOOK_S
+    seen: Value | None = None
+    standing: Standing | None = None
+    trouble = ""
+    while True:
+        try:
+            seen, standing = await _look(target, plan.slot)
+            trouble = ""
+        except CommandRefused as error:
+            trouble = error.what
+        left_s = until - clock.monotonic()
+        if limits.matches(plan.wanted, seen) or left_s <= 0:
+            return seen, standing, trouble
+        await clock.sleep(min(pause_s, left_s))
+        pause_s = min(LAST_LOOK_S, pause_s * 2)
+
+
+async def _look(target: Target, slot: int | None) -> tuple[Value | None, Standing | None]:
+    shown = target.other(target.rules.readback) if target.rules.readback is not None else None
+    if shown is None and "r" not in target.point.access:
+        return None, None
+    if shown is None:
+        standing = await _standing(target, slot)
+        return meaning(await converter_of(target, target.point), standing.value)[0], standing
+    heard = await read_now(target, [shown])
+    value, _ = meaning(await converter_of(target, shown), heard.get(shown.id, PointFault("BadNoData")))
+    return value, None
+
+
+async def _standing(target: Target, slot: int | None) -> Standing:
+    async def job(session: Session) -> Standing:
+        return await _writer(session, target).standing(target.address, target.point, target.layout, priority=slot)
+
+    return await _asked(target, job)
+
+
+async def _write(target: Target, raw: Raw | None, slot: int | None) -> None:
+    """Raises CommandRefused when it did not go out, DeviceError and LinkError when it did, or may have."""
+    is_out = False
+
+    async def job(session: Session) -> None:
+        nonlocal is_out
+        writer = _writer(session, target)
+        is_out = True
+        await writer.write(target.address, target.point, raw, target.layout, priority=slot)
+
+    try:
+        await target.ask(job)
+    except ConfigError as error:
+        raise CommandRefused(error.what, code="out_of_range", where=target.where, next_step=error.next_step) from error
+    except LinkError as error:
+        if is_out:
+            raise
+        raise _down(target, error) from error
+
+
+async def _asked(target: Target, job: Callable[[Session], Awaitable[_T]]) -> _T:
+    try:
+        return await target.ask(job)
+    except (DeviceError, LinkError) as error:
+        raise _down(target, error) from error
+    except ConfigError as error:
+        raise CommandRefused(error.what, code="unsupported", where=target.where, next_step=error.next_step) from error
+
+
+def _writer(session: Session, target: Target) -> CanWrite:
+    if isinstance(session, CanWrite):
+        return session
+    raise CommandRefused(
+        f"the driver of {target.device.protocol} does not write",
+        code="unsupported",
+        where=target.where,
+        next_step="use the device's own tools",
+    )
+
+
+def _down(target: Target, error: DeviceError | LinkError) -> CommandRefused:
+    return CommandRefused(
+        error.what, code="device_down", where=target.where, next_step=error.next_step or "see plantroom status"
+    )
+
+
+def restored(kept: Mapping[str, Any], target: Target) -> Plan:
+    """The plan that `Plan.facts` told the journal, for settling after a restart."""
+    point = target.point
+    value = kept["val"]
+    tolerance = target.rules.tolerance
+    if tolerance is None and isinstance(value, int | float) and not isinstance(value, bool):
+        tolerance = kept.get("tol", 0.0)
+    wanted = Wanted(value, kept["raw"], kept.get("unit"), kept.get("label"), tolerance or 0.0)
+    low, high = limits.limits(point)
+    slot = kept.get("prio")
+    return Plan(wanted, slot, kept.get("old"), "", kept.get("old_raw"), None, None, (), low, high)
