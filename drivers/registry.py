@@ -8,6 +8,7 @@ from importlib import import_module
 from device_profiles.errors import ConfigError
 
 from .base import Driver
+from .frames import FrameDecoder
 
 DRIVERS: dict[str, str] = {
     "modbus": "drivers.modbus.driver:ModbusDriver",
@@ -27,3 +28,23 @@ def load_driver(protocol: str) -> Driver:
     module, _, name = DRIVERS[protocol].partition(":")
     driver: Driver = getattr(import_module(module), name)()
     return driver
+
+
+FRAME_DECODERS: dict[str, str] = {
+    "modbus-rtu": "drivers.modbus.frames:RtuDecoder",
+    "modbus-tcp": "drivers.modbus.frames:TcpDecoder",
+}
+"""Protocol, as `plantroom decode` calls it, to import string of its frame decoder."""
+
+
+def load_frame_decoder(protocol: str) -> FrameDecoder:
+    """A decoder for one stream of this protocol. Raises ConfigError for a protocol that there is none for."""
+    if protocol not in FRAME_DECODERS:
+        close = difflib.get_close_matches(protocol, FRAME_DECODERS, n=1)
+        raise ConfigError(
+            f"there is no frame decoder for {protocol!r}",
+            next_step=f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(FRAME_DECODERS)}",
+        )
+    module, _, name = FRAME_DECODERS[protocol].partition(":")
+    decoder: FrameDecoder = getattr(import_module(module), name)()
+    return decoder

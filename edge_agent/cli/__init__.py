@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("edge_agent.cli.check:command", "Check a configuration and compute the load of each line."),
     "read": ("edge_agent.cli.read:command", "Read a device once, with a profile or raw registers."),
     "watch": ("edge_agent.cli.watch:command", "Read a device again and again and show what changes."),
+    "decode": ("edge_agent.cli.decode:command", "Decode frames of a field protocol."),
     "scan": ("edge_agent.cli.scan:app", "Find devices on a link."),
     "status": ("edge_agent.cli.status:command", "Show what the running agent does."),
     "spool": ("edge_agent.cli.spool:app", "Look into the spool."),

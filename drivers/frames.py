@@ -1,0 +1,156 @@
+"""Frames found in a stream of bytes, for people and for `plantroom decode`: what each protocol's frame decoder gives.
+
+A decoder needs no device, no profile and no question that the bytes would answer. It never raises for bytes, whatever they are,
+takes linear time, and says of every byte that it was part of a frame, of a frame that is wrong, or of nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Final, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes [start, end) of a frame, and what they say."""
+
+    start: int
+    end: int
+    name: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value in a frame, scaled as the protocol says it. `unit` is a UCUM code; `status` "" is good."""
+
+    id: str
+    value: float | int | bool | str | None
+    unit: str | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One right frame. `at` is the offset of its first byte in the stream."""
+
+    at: int
+    raw: bytes
+    address: str | None = None
+    control: str | None = None
+    values: tuple[Value, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else the frame says, JSON-ready."""
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Bytes that are no right frame. `error` is one word: `checksum length truncated format noise` or the protocol's own."""
+
+    at: int
+    raw: bytes
+    error: str
+    expected: str | None = None
+    got: str | None = None
+    detail: str = ""
+
+
+class FrameDecoder(Protocol):
+    """One stream, in order."""
+
+    def feed(self, data: bytes) -> Iterator[Frame | Reject]:
+        """What the stream holds up to here; incomplete frames wait for more."""
+        ...
+
+    def end(self) -> Iterator[Frame | Reject]:
+        """What is left when nothing more comes."""
+        ...
+
+
+class _Verdict(Enum):
+    NOTHING = "nothing"
+    MORE = "more"
+
+
+NOTHING: Final = _Verdict.NOTHING
+"""No frame begins here."""
+MORE: Final = _Verdict.MORE
+"""A frame may begin here, and needs more bytes to be known."""
+
+Matched = Frame | Reject | _Verdict
+Match = Callable[[bytes, int], Matched]
+"""What begins at an index of these bytes. `Frame.at` and `Reject.at` are that index. Costs at most one frame's length."""
+
+
+class Scanner:
+    """A FrameDecoder from a `match` and a pattern of `width` bytes that every frame begins with.
+
+    Bytes that are in nothing are told as one `noise` for each run of them; of more than `keep` bytes only the first are kept.
+    """
+
+    def __init__(
+        self, match: Match, start: re.Pattern[bytes], *, width: int = 1, longest: int = 512, keep: int = 64
+    ) -> None:
+        self._match = match
+        self._start = start
+        self._width = width
+        self._longest = longest
+        self._keep = keep
+        self._data = b""
+        self._base = 0
+        self._noise_at = 0
+        self._noise = 0
+        self._noise_bytes = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame | Reject]:
+        """See FrameDecoder."""
+        yield from self._scan(data, is_end=False)
+
+    def end(self) -> Iterator[Frame | Reject]:
+        """See FrameDecoder."""
+        yield from self._scan(b"", is_end=True)
+        yield from self._flush()
+
+    def _scan(self, data: bytes, *, is_end: bool) -> Iterator[Frame | Reject]:
+        data = self._data + data
+        at, size = 0, len(data)
+        while at < size:
+            found = self._start.search(data, at)
+            begin = found.start() if found else size if is_end else max(at, size - self._width + 1)
+            self._skip(data, at, begin)
+            at = begin
+            if found is None:
+                break
+            matched = self._match(data, at)
+            if matched is MORE and not is_end and size - at < self._longest:
+                break
+            if isinstance(matched, _Verdict):
+                self._skip(data, at, at + 1)
+                at += 1
+                continue
+            yield from self._flush()
+            yield replace(matched, at=matched.at + self._base)
+            at += max(1, len(matched.raw))
+        self._data = data[at:]
+        self._base += at
+
+    def _skip(self, data: bytes, first: int, last: int) -> None:
+        if first == last:
+            return
+        if not self._noise:
+            self._noise_at = self._base + first
+        self._noise += last - first
+        room = self._keep - len(self._noise_bytes)
+        if room > 0:
+            self._noise_bytes += data[first : min(last, first + room)]
+
+    def _flush(self) -> Iterator[Reject]:
+        if self._noise:
+            detail = f"{self._noise} bytes that are part of no frame"
+            yield Reject(self._noise_at, bytes(self._noise_bytes), "noise", got=str(self._noise), detail=detail)
+            self._noise = 0
+            self._noise_bytes.clear()

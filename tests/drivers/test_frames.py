@@ -1,0 +1,137 @@
+"""Frames in a stream: found wherever they are, however the stream is cut, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from modbus_slave import checksum
+
+from device_profiles.errors import ConfigError
+from drivers.frames import MORE, NOTHING, Frame, Matched, Reject, Scanner
+from drivers.registry import FRAME_DECODERS, load_frame_decoder
+
+
+def decoded(protocol: str, data: bytes, cuts: tuple[int, ...] = ()) -> list[Frame | Reject]:
+    decoder = load_frame_decoder(protocol)
+    found: list[Frame | Reject] = []
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    for first, last in itertools.pairwise(edges):
+        found += decoder.feed(data[first:last])
+    return found + list(decoder.end())
+
+
+def rtu(hexadecimal: str) -> bytes:
+    body = bytes.fromhex(hexadecimal)
+    return body + checksum(body)
+
+
+def tcp(tid: int, body: bytes) -> bytes:
+    return struct.pack(">HHH", tid, 0, len(body)) + body
+
+
+RTU = {
+    "a read": (rtu("01 03 0000 000a"), "03", {"is": "request", "first": 0, "count": 10}, ()),
+    "registers": (rtu("01 03 04 0001 fffe"), "03", {"is": "reply"}, (1, 65534)),
+    "coils": (rtu("05 01 01 05"), "01", {"is": "reply"}, (True, False, True, False, False, False, False, False)),
+    "a coil": (rtu("05 05 0010 ff00"), "05", {}, (True,)),
+    "a register": (rtu("05 06 0010 1234"), "06", {}, (0x1234,)),
+    "a mask": (rtu("05 16 0010 fff0 0003"), "16", {"register": 16, "and": 0xFFF0, "or": 3}, ()),
+    "registers written": (rtu("05 10 0010 0002 04 0001 0002"), "10", {"is": "request", "first": 16, "count": 2}, (1, 2)),
+    "that they were": (rtu("05 10 0010 0002"), "10", {"is": "reply", "first": 16, "count": 2}, ()),
+    "coils written": (rtu("05 0f 0010 0003 01 05"), "0F", {"is": "request", "first": 16, "count": 3}, (True, False, True)),
+    "a refusal": (rtu("05 83 02"), "83", {"exception": 2, "name": "illegal data address", "status": "BadNodeIdUnknown"}, ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RTU)
+def test_what_an_rtu_frame_says(name: str) -> None:
+    raw, control, facts, values = RTU[name]
+    (found,) = decoded("modbus-rtu", raw)
+    assert isinstance(found, Frame)
+    assert (found.raw, found.address, found.control) == (raw, str(raw[0]), control)
+    assert (found.facts, tuple(value.value for value in found.values)) == (facts, values)
+    assert [part.end for part in found.parts[:-1]] == [part.start for part in found.parts[1:]]
+    assert (found.parts[0].start, found.parts[-1].end) == (0, len(raw))
+
+
+@given(
+    st.lists(st.sampled_from(sorted(RTU)), max_size=6),
+    st.lists(st.binary(max_size=5).map(lambda noise: bytes(byte | 0xF8 for byte in noise)), min_size=7, max_size=7),
+    st.lists(st.integers(0, 200), max_size=8),
+)
+def test_frames_are_found_in_noise_however_it_is_cut(names: list[str], noise: list[bytes], cuts: list[int]) -> None:
+    data = noise[0] + b"".join(RTU[name][0] + after for name, after in zip(names, noise[1:], strict=False))
+    found = decoded("modbus-rtu", data, tuple(cuts))
+    assert found == decoded("modbus-rtu", data)
+    assert [one.raw for one in found if isinstance(one, Frame)] == [RTU[name][0] for name in names]
+    for one in found:
+        assert data[one.at :].startswith(one.raw)
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_flipped_bit_is_a_wrong_checksum_or_no_frame(at: int) -> None:
+    raw = bytearray(rtu("01 03 0000 000a"))
+    raw[at] ^= 0x40
+    found = decoded("modbus-rtu", bytes(raw))
+    assert found
+    assert not any(isinstance(one, Frame) for one in found)
+    if at in (2, 3, 5, 6, 7):
+        (wrong,) = found
+        assert isinstance(wrong, Reject)
+        assert (wrong.error, wrong.got) == ("checksum", bytes(raw[-2:]).hex())
+
+
+def test_noise_gives_no_more_frames_than_a_checksum_lets_through() -> None:
+    found = decoded("modbus-rtu", random.Random(7).randbytes(200_000))
+    assert sum(isinstance(one, Frame) for one in found) <= 2
+    assert not any(isinstance(one, Frame) for one in decoded("modbus-rtu", bytes(50_000) + b"\xff" * 50_000))
+
+
+def test_modbus_tcp_messages() -> None:
+    data = tcp(7, b"\x01\x03\x00\x00\x00\x02") + tcp(7, b"\x01\x03\x04\x00\x01\x00\x02") + tcp(8, b"\x01\x83\x0b")
+    first, second, third = decoded("modbus-tcp", data, (3, 9, 15))
+    assert isinstance(first, Frame)
+    assert isinstance(second, Frame)
+    assert isinstance(third, Frame)
+    assert [frame.facts["tid"] for frame in (first, second, third)] == [7, 7, 8]
+    assert [value.value for value in second.values] == [1, 2]
+    assert third.facts["status"] == "BadNoCommunication"
+
+
+def test_a_modbus_tcp_message_of_a_wrong_length() -> None:
+    (found,) = decoded("modbus-tcp", tcp(7, b"\x01\x03\x03\x00\x01\x00"))
+    assert isinstance(found, Reject)
+    assert found.error == "length"
+
+
+@given(st.binary(max_size=300), st.sampled_from(sorted(FRAME_DECODERS)))
+def test_no_bytes_are_too_odd(data: bytes, protocol: str) -> None:
+    for one in decoded(protocol, data, (17, 40)):
+        assert data[one.at : one.at + len(one.raw)] == one.raw
+
+
+def test_a_long_wait_for_a_frame_that_never_ends_is_bounded() -> None:
+    asked: list[int] = []
+
+    def match(data: bytes, at: int) -> Matched:
+        asked.append(len(data) - at)
+        return MORE if data[at] == 0x68 else NOTHING
+
+    scanner = Scanner(match, re.compile(b"h"), longest=16)
+    for _ in range(100):
+        assert list(scanner.feed(b"h" * 10)) == []
+    (noise,) = scanner.end()
+    assert isinstance(noise, Reject)
+    assert (noise.error, noise.got) == ("noise", "1000")
+    assert max(asked) <= 26
+
+
+def test_an_unknown_protocol_is_corrected() -> None:
+    with pytest.raises(ConfigError, match="modbus-rtu"):
+        load_frame_decoder("modbus-rut")
