@@ -79,6 +79,7 @@ class Uplink:
             on_alarm=self._alarm,
         )
         self._handlers: dict[str, Callable[[Incoming], None]] = {}
+        self._after_connect: list[Callable[[], None]] = []
         self._session.subscribe([(topics.down("ack"), 1), (topics.up("status"), 1)])
         self._retained = Retained(self._publish_retained, spool.load_state("retained"), self._remember_retained)
         self._flight = Flight(limits)
@@ -123,6 +124,22 @@ class Uplink:
     def transient(self, rest: str, payload: bytes, *, qos: int = 0, expiry_s: int | None = None) -> bool:
         """Publish `up/{rest}` now or never: figures, answers. False when not connected."""
         return self._session.publish(self._topics.up(rest), payload, qos=qos, expiry_s=expiry_s)
+
+    def answer(
+        self, topic: str, payload: bytes, *, expiry_s: int, correlation: bytes | None, on_ack: Callable[[int], None]
+    ) -> bool:
+        """Publish the answer to a request; `on_ack` gets the PUBACK's reason, or CONNECTION_LOST. False: nothing was taken."""
+        return self._session.publish(topic, payload, expiry_s=expiry_s, correlation=correlation, on_ack=on_ack)
+
+    def on_connected(self, callback: Callable[[], None]) -> None:
+        """Call this after each connection, behind all that the contract wants first."""
+        self._after_connect.append(callback)
+
+    def republish(self) -> None:
+        """Publish every retained document anew, whatever the broker is known to have."""
+        if self._session.connected:
+            self._retained.disconnected()
+            self._retained.connected(session_present=False)
 
     def hear(self, rest: str, handler: Callable[[Incoming], None]) -> None:
         """Subscribe to `down/{rest}`, where the last level may be `+`."""
@@ -192,6 +209,8 @@ class Uplink:
         self._probing = ""
         self._resend(now)
         self._history.wake()
+        for callback in self._after_connect:
+            callback()
 
     def _disconnected(self, reason: str) -> None:
         self.alarms["broker"] = reason

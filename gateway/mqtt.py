@@ -19,6 +19,7 @@ from device_profiles.errors import LinkError, LinkRefused
 from gateway import mqtt_errors
 from gateway.mqtt_connection import CONNECTION_LOST, Connection, Filter, Incoming, Message, load_paho
 from gateway.mqtt_errors import FAILURE, NO_SUBSCRIBERS, TAKEN_OVER
+from gateway.mqtt_packets import request_properties
 
 __all__ = ["CONNECTION_LOST", "FAILURE", "NO_SUBSCRIBERS", "Incoming", "Message", "MqttSession", "MqttSettings"]
 
@@ -129,13 +130,18 @@ class MqttSession:
         retain: bool = False,
         expiry_s: int | None = None,
         on_ack: Callable[[int], None] | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
     ) -> bool:
         """True when taken. `on_ack` then gets the PUBACK's reason code, or CONNECTION_LOST; failures are >= FAILURE.
 
         False when not connected, or when the queue of the connection is full: nothing was taken.
         """
         connection = self._connection
-        return connection is not None and connection.publish(topic, payload, qos, retain, expiry_s, on_ack)
+        if connection is None:
+            return False
+        more = request_properties(response_topic, correlation) if response_topic or correlation else b""
+        return connection.publish(topic, payload, qos, retain, expiry_s, on_ack, more)
 
     def ack(self, incoming: Incoming) -> None:
         """Acknowledge a QoS 1 message (`manual_ack`). Sent in order of receipt: one acked early waits for those before it.

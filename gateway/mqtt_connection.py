@@ -65,7 +65,7 @@ class Incoming:
     source: object = None
 
 
-Publication = tuple[str, bytes, bool, int | None, Callable[[int], None] | None]
+Publication = tuple[str, bytes, bool, int | None, Callable[[int], None] | None, bytes]
 
 _FIRST_MID = 1024
 """Packet ids below are paho's, for SUBSCRIBE."""
@@ -228,27 +228,34 @@ class Connection:
         retain: bool,
         expiry_s: int | None,
         on_ack: Callable[[int], None] | None,
+        more: bytes,
     ) -> bool:
         if qos == 0:
-            self.wire.write(encode_publish(topic, payload, 0, retain, 0, expiry_s))
+            self.wire.write(encode_publish(topic, payload, 0, retain, 0, expiry_s, more))
             return True
         if len(self._in_flight) < self._window:
-            self._send(topic, payload, retain, expiry_s, on_ack)
+            self._send(topic, payload, retain, expiry_s, on_ack, more)
             return True
         if len(self._queue) >= _QUEUE:
             return False
-        self._queue.append((topic, payload, retain, expiry_s, on_ack))
+        self._queue.append((topic, payload, retain, expiry_s, on_ack, more))
         return True
 
     def _send(
-        self, topic: str, payload: bytes, retain: bool, expiry_s: int | None, on_ack: Callable[[int], None] | None
+        self,
+        topic: str,
+        payload: bytes,
+        retain: bool,
+        expiry_s: int | None,
+        on_ack: Callable[[int], None] | None,
+        more: bytes,
     ) -> None:
         mid = self._mid
         while mid in self._in_flight:
             mid = mid + 1 if mid < _LAST_MID else _FIRST_MID
         self._mid = mid + 1 if mid < _LAST_MID else _FIRST_MID
         self._in_flight[mid] = on_ack
-        self.wire.write(encode_publish(topic, payload, 1, retain, mid, expiry_s))
+        self.wire.write(encode_publish(topic, payload, 1, retain, mid, expiry_s, more))
 
     def on_puback(self, body: bytes) -> None:
         mid, reason = decode_puback(body)

@@ -65,10 +65,22 @@ def frame_length(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     raise Malformed("remaining length of more than 4 bytes")
 
 
-def encode_publish(topic: str, payload: bytes, qos: int, retain: bool, mid: int, expiry_s: int | None) -> bytes:
-    """A PUBLISH, not a duplicate; QoS 0 ignores `mid`."""
+def request_properties(response_topic: str | None, correlation: bytes | None) -> bytes:
+    """What a request and its answer carry beside the expiry (section 4.10), encoded for `encode_publish`."""
+    fields = ((_RESPONSE_TOPIC, response_topic and response_topic.encode()), (_CORRELATION, correlation))
+    return b"".join(struct.pack(">BH", kind, len(data)) + data for kind, data in fields if data)
+
+
+def encode_publish(
+    topic: str, payload: bytes, qos: int, retain: bool, mid: int, expiry_s: int | None, more: bytes = b""
+) -> bytes:
+    """A PUBLISH, not a duplicate; QoS 0 ignores `mid`. `more`: further properties, encoded."""
     name = topic.encode()
-    properties = b"\0" if expiry_s is None else struct.pack(">BBI", 5, _EXPIRY, expiry_s)
+    if more:
+        more += b"" if expiry_s is None else struct.pack(">BI", _EXPIRY, expiry_s)
+        properties = varint(len(more)) + more
+    else:
+        properties = b"\0" if expiry_s is None else struct.pack(">BBI", 5, _EXPIRY, expiry_s)
     head = struct.pack(">H", len(name)) + name + (struct.pack(">H", mid) if qos else b"") + properties
     remaining = len(head) + len(payload)
     if remaining > MAX_REMAINING:

@@ -20,6 +20,7 @@ from gateway.mqtt_packets import (
     encode_puback,
     encode_publish,
     frame_length,
+    request_properties,
     varint,
 )
 
@@ -28,12 +29,21 @@ mids = st.integers(1, 0xFFFF)
 
 
 @given(
-    topics, st.binary(max_size=300), st.sampled_from([0, 1]), st.booleans(), mids, st.none() | st.integers(0, 2**32 - 1)
-)
+    topics, st.binary(max_size=300), st.sampled_from([0, 1]), st.booleans(), mids, st.none() | st.integers(0, 2**32 - 1),
+    st.none() | topics, st.none() | st.binary(min_size=1, max_size=200),
+)  # fmt: skip
 def test_publish_is_what_paho_reads(
-    topic: str, payload: bytes, qos: int, retain: bool, mid: int, expiry_s: int | None
+    topic: str,
+    payload: bytes,
+    qos: int,
+    retain: bool,
+    mid: int,
+    expiry_s: int | None,
+    response: str | None,
+    correlation: bytes | None,
 ) -> None:
-    packet = encode_publish(topic, payload, qos, retain, mid, expiry_s)
+    more = request_properties(response, correlation)
+    packet = encode_publish(topic, payload, qos, retain, mid, expiry_s, more)
     framed = frame_length(packet, 0)
     assert framed is not None
     head, length = framed
@@ -42,8 +52,10 @@ def test_publish_is_what_paho_reads(
     assert (found.topic.decode(), bytes(found.payload), found.qos, found.retain) == (topic, payload, qos, retain)
     assert found.mid == (mid if qos else 0)
     assert getattr(found.properties, "MessageExpiryInterval", None) == expiry_s
+    assert getattr(found.properties, "ResponseTopic", None) == response
+    assert getattr(found.properties, "CorrelationData", None) == correlation
     ours = decode_publish(packet[0] & 0x0F, packet[head:])
-    assert ours[:6] == (topic, payload, qos, retain, mid if qos else 0, expiry_s)
+    assert ours == (topic, payload, qos, retain, mid if qos else 0, expiry_s, response, correlation)
 
 
 @given(
