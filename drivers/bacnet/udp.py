@@ -1,0 +1,137 @@
+"""Our UDP port on a BACnet/IP network: bound by us, never shared by accident, with a second socket for broadcasts on Linux.
+
+Owns sockets only. Source: ANSI/ASHRAE 135-2020, annex J.2 (port 47808 unless agreed otherwise).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+
+from device_profiles.errors import ConfigError, LinkError, LinkRefused
+from drivers.base import LinkConfig
+from drivers.link import BACNET_PORT
+
+_RECEIVE_BYTES = 4 << 20
+"""What the kernel may hold while we are busy: a storm of I-Am or of notifications comes at once."""
+
+Received = Callable[[bytes, tuple[str, int]], None]
+
+
+class _Protocol(asyncio.DatagramProtocol):
+    def __init__(self, port: UdpPort) -> None:
+        self._port = port
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._port.received(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        self._port.trouble = str(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._port.gone(str(exc) if exc else "the socket was closed")
+
+
+class UdpPort:
+    """The open port. `received` is called with each datagram and who sent it; `lost` says why nothing comes any more."""
+
+    def __init__(self, link: LinkConfig, received: Received, on_lost: Callable[[], None]) -> None:
+        self.link = link
+        self.received = received
+        self._on_lost = on_lost
+        self.lost: str | None = None
+        self.trouble = ""
+        """What the network last said against sending."""
+        self.broadcasts: tuple[tuple[str, int], ...] = ()
+        """Where a local broadcast goes; none on a loopback address, where there are no broadcasts."""
+        self.own: tuple[str, int] = ("", 0)
+        self.hears_broadcasts = False
+        self._transports: list[asyncio.DatagramTransport] = []
+
+    async def open(self) -> None:
+        """Binds. Raises LinkRefused, ConfigError."""
+        host, broadcast = _addresses(self.link)
+        bound = _socket((host, self.link.port), self.link)
+        self.own = bound.getsockname()
+        await self._listen(bound)
+        if broadcast is None:
+            return
+        ports = (self.own[1],) if self.link.port == BACNET_PORT else (self.own[1], BACNET_PORT)
+        self.broadcasts = tuple((broadcast, port) for port in ports)
+        if host == "0.0.0.0":
+            self.hears_broadcasts = True
+            return
+        for port in ports if os.name == "posix" else ():
+            try:
+                await self._listen(_socket((broadcast, port), self.link, is_shared=True))
+                self.hears_broadcasts = True
+            except LinkError as error:
+                self.trouble = error.what  # another program has it for itself: directed answers still come
+
+    async def _listen(self, bound: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Protocol(self), sock=bound)
+        self._transports.append(transport)
+
+    def send(self, data: bytes, destination: tuple[str, int] | None) -> None:
+        """Sends to a station, or by broadcast (None), where there are broadcasts."""
+        if self.lost is not None:
+            return
+        for target in self.broadcasts if destination is None else (destination,):
+            self._transports[0].sendto(data, target)
+
+    def gone(self, reason: str) -> None:
+        """A socket ended."""
+        if self.lost is None:
+            self.lost = reason
+            self._on_lost()
+
+    def close(self) -> None:
+        """Closes the sockets."""
+        self.gone("the link was closed")
+        for transport in self._transports:
+            transport.close()
+
+
+def _addresses(link: LinkConfig) -> tuple[str, str | None]:
+    """Our own address and that of broadcasts. Raises ConfigError."""
+    try:
+        interface = ipaddress.IPv4Interface(link.host or "0.0.0.0")
+    except ValueError as error:
+        raise ConfigError(
+            f"{link.host!r} is no address of ours ({error})", where=link.id, next_step="write it as 192.168.1.10/24"
+        ) from error
+    host = str(interface.ip)
+    if interface.ip.is_loopback:
+        return host, None
+    if interface.ip.is_unspecified:
+        return host, "255.255.255.255"
+    return host, None if interface.network.prefixlen >= 31 else str(interface.network.broadcast_address)
+
+
+def _socket(address: tuple[str, int], link: LinkConfig, *, is_shared: bool = False) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        if is_shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        steps = {
+            errno.EADDRINUSE: f"end the other BACnet program, or choose another port for this link, as {BACNET_PORT + 1}",
+            errno.EADDRNOTAVAIL: "give the address of this machine on the BACnet network, as `ip addr` shows it",
+            errno.EACCES: "use a port above 1023",
+        }
+        raise LinkRefused(
+            f"UDP {address[0]}:{address[1]}: {error.strerror or error}",
+            where=f"{link.id} ({link.place})",
+            next_step=steps.get(error.errno or 0, "check the address and the network"),
+        ) from error
+    return bound
