@@ -28,13 +28,13 @@ SEGMENTATION = ("both", "transmit", "receive", "none")
 
 
 class Ref(NamedTuple):
-    """A property that is asked for: numbers of object type, instance and property; `array_index` an element of an array
+    """A property that is asked for: numbers of object type, instance and property; `index` an element of an array
     (0: its length)."""
 
     kind: int
     instance: int
     prop: int
-    array_index: int | None = None
+    index: int | None = None  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 class Result(NamedTuple):
@@ -88,7 +88,7 @@ def encode_read_multiple(refs: Iterable[Ref]) -> bytes:
 
 
 def _property(ref: Ref, first: int) -> bytes:
-    index = b"" if ref.array_index is None else tags.tag(first + 1, tags.unsigned(ref.array_index))
+    index = b"" if ref.index is None else tags.tag(first + 1, tags.unsigned(ref.index))
     return tags.tag(first, tags.unsigned(ref.prop)) + index
 
 
