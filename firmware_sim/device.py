@@ -64,6 +64,8 @@ class Device:
         self.functions = model.functions | ({43} if model.identity else set())
         self.max_registers, self.max_bits = model.max_registers, model.max_bits
         self.requests = 0
+        self.writes = 0
+        """Writes that it confirmed or refused by its world."""
         self.refresh_s = model.refresh_s
         self._now = now
         self._world = world or model.world(seed, utc_offset_s)
@@ -117,8 +119,9 @@ class Device:
             cell = image.cells.get(address + index) if image else None
             if cell is None or not cell.writable or index + cell.kind.words > len(values):
                 return ILLEGAL_ADDRESS
+            words = values[index : index + cell.kind.words]
             raw = 0
-            for word in values[index : index + cell.kind.words]:
+            for word in reversed(words) if cell.kind.swapped else words:
                 raw = raw << 16 | word
             writes.append((cell.quantity, raw))
             index += cell.kind.words
@@ -131,6 +134,9 @@ class Device:
         return self._write([(known[address + index], int(value)) for index, value in enumerate(values)])
 
     def _write(self, writes: Sequence[tuple[str, int]]) -> int:
+        self.writes += 1
+        if self.faults.tampering.ignores_writes:
+            return 0
         for quantity, raw in writes:
             code = self._world.write(quantity, raw, self._now())
             if code:

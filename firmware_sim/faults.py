@@ -142,7 +142,7 @@ _ALIASES: dict[str, Fault] = {
     "wrong_tid": Fault("wrong_transaction"),
 }
 
-TAMPERINGS = ("rollover", "exchange", "reset", "absent", "stuck")
+TAMPERINGS = ("rollover", "exchange", "reset", "absent", "stuck", "ignore_writes")
 KINDS = (*SHAPES, *_ALIASES, *TAMPERINGS)
 
 
@@ -154,17 +154,23 @@ class Tampering:
     """Quantities for which the device sends its "no value" sentinel."""
     stuck_at: float | None = None
     """The device's clock and measurements stand still at this time."""
+    ignores_writes: bool = False
+    """Writes are confirmed and not carried out, as by a drive in local control."""
     dirty: bool = False
     _pending: list[str] = field(default_factory=list)
     _offsets: dict[str, float] = field(default_factory=dict)
 
     def apply(self, kind: str, quantity: str | None, now: float) -> None:
-        """`rollover`, `exchange`, `reset` act on the counters once, `absent` on `quantity`, `stuck` on everything."""
+        """`rollover`, `exchange`, `reset` act on the counters once, `absent` on `quantity`, `stuck` on everything,
+        `ignore_writes` on what is written from now on.
+        """
         self.dirty = True
         if kind == "absent":
             self.absent.add(quantity or "kw")
         elif kind == "stuck":
             self.stuck_at = now
+        elif kind == "ignore_writes":
+            self.ignores_writes = True
         else:
             self._pending.append(kind)
 
@@ -172,6 +178,7 @@ class Tampering:
         """Values are right again; counters stay where they were put."""
         self.absent.clear()
         self.stuck_at = None
+        self.ignores_writes = False
         self.dirty = True
 
     def time(self, now: float) -> float:

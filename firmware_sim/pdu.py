@@ -1,6 +1,6 @@
 """What a Modbus device answers to a request PDU. Pure over the device it is given; never raises.
 
-Source: MODBUS Application Protocol V1.1b3 sections 6.1 to 6.6, 6.11, 6.12, 6.21 and 7 (the order in which a server checks:
+Source: MODBUS Application Protocol V1.1b3 sections 6.1 to 6.6, 6.11, 6.12, 6.16, 6.21 and 7 (the order in which a server checks:
 function, count, address, execution).
 """
 
@@ -61,6 +61,8 @@ def answer(server: Server, pdu: bytes) -> bytes:
         return _write_one(server, pdu)
     if function in (15, 16):
         return _write_many(server, pdu)
+    if function == 22:
+        return _mask_write(server, pdu)
     if function == 43:
         return _identify(server, pdu)
     return exception(function, ILLEGAL_FUNCTION)
@@ -119,6 +121,19 @@ def _write_many(server: Server, pdu: bytes) -> bytes:
             return exception(function, ILLEGAL_VALUE)
         code = server.write_coils(address, unpack_bits(data, count))
     return exception(function, code) if code else pdu[:5]
+
+
+def _mask_write(server: Server, pdu: bytes) -> bytes:
+    """Result = (current AND and_mask) OR (or_mask AND NOT and_mask)."""
+    if len(pdu) != 7:
+        return exception(22, ILLEGAL_VALUE)
+    address, and_mask, or_mask = struct.unpack_from(">HHH", pdu, 1)
+    current = server.read_registers(HOLDING, address, 1)
+    if current is None:
+        return exception(22, ILLEGAL_ADDRESS)
+    value = int.from_bytes(current, "big") & and_mask | or_mask & ~and_mask & 0xFFFF
+    code = server.write_registers(address, [value])
+    return exception(22, code) if code else pdu
 
 
 def _identify(server: Server, pdu: bytes) -> bytes:

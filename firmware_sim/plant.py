@@ -91,6 +91,11 @@ class Drive:
     def reference(self) -> float:
         return self._reference
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it was told to run: at its terminals until a control word comes."""
+        return self._run
+
     def _hz(self, t: float) -> float:
         if t - self._written_at > self._HOLD_S:
             return 22.0 + 24.0 * self._need.value(t) + self._wander.value(t)

@@ -24,15 +24,14 @@ class Acs580(Drive):
         super().__init__(seed, rated_kw=11, rated_a=22, utc_offset_s=utc_offset_s)
 
     def write(self, quantity: str, raw: int, t: float) -> int:
-        reference = self.reference
-        word = self.control_word
+        reference, word, run = self.reference, self.control_word, self.is_started
         if quantity == "control_word":
-            word = raw
+            word, run = raw, raw & 0x000F == 0x000F
         elif quantity == "reference_20000":
             reference = (raw - 0x10000 if raw & 0x8000 else raw) / 20000
         else:
             return super().write(quantity, raw, t)
-        self.command(t, run=word & 0x000F == 0x000F, reference=reference, control_word=word)
+        self.command(t, run=run, reference=reference, control_word=word)
         return 0
 
     def snapshot(self, t: float) -> dict[str, Value]:
@@ -104,7 +103,7 @@ ACS580 = Model(
             *_parameter_cells(),
         )
     },
-    functions=frozenset({1, 2, 3, 4, 5, 6, 15, 16}),
+    functions=frozenset({1, 2, 3, 4, 5, 6, 15, 16, 22}),
     identity={0: "ABB", 1: "ACS580", 2: "2.18.0.1"},
     turnaround_s=0.008,
     counters={"kwh": 65_536.0},

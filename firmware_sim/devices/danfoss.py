@@ -28,14 +28,14 @@ class Fc102(Drive):
         super().__init__(seed, rated_kw=7.5, rated_a=16, utc_offset_s=utc_offset_s)
 
     def write(self, quantity: str, raw: int, t: float) -> int:
-        word, reference = self.control_word, self.reference
+        reference, word, run = self.reference, self.control_word, self.is_started
         if quantity == "control_word":
-            word = raw
+            word, run = raw, raw & 0x0440 == 0x0440
         elif quantity == "reference_4000h":
             reference = (raw - 0x10000 if raw & 0x8000 else raw) / _FULL
         else:
             return super().write(quantity, raw, t)
-        self.command(t, run=word & 0x0440 == 0x0440, reference=reference, control_word=word)
+        self.command(t, run=run, reference=reference, control_word=word)
         return 0
 
     def snapshot(self, t: float) -> dict[str, Value]:

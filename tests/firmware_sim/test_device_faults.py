@@ -149,6 +149,18 @@ def test_counters_roll_over_are_exchanged_and_reset():
     assert kwh() < 100 < before  # it went on from zero
 
 
+def test_a_device_may_confirm_writes_and_ignore_them():
+    clock = _Clock()
+    device = build("waveshare-relay-8ch-d", id="d", unit=1, seed=1, now=clock)
+    add_fault(device.faults, "ignore_writes", {}, clock.now)
+    on = bytes.fromhex("050002FF00")
+    assert device.answer(on) == on
+    assert device.snapshot["relay3"] is False
+    device.faults.heal()
+    assert device.answer(on) == on
+    assert device.snapshot["relay3"] is True
+
+
 def test_a_stuck_device_repeats_itself_until_it_is_healed():
     clock = _Clock()
     device = build("chint-dtsu666", id="d", unit=1, seed=1, now=clock)

@@ -184,6 +184,16 @@ def test_branch_meter_has_24_equal_blocks():
     assert _refusal(device, 3, 100 + 8 * 24, 1) == 2
 
 
+def test_a_reference_alone_does_not_stop_a_drive_that_runs():
+    clock = Hand()
+    for slug, write in (("abb-acs580", "0600011388"), ("danfoss-vlt-fc102", "06C3591000")):
+        device = _device(slug, clock)
+        assert device.answer(bytes.fromhex(write)) == bytes.fromhex(write)
+        clock.now += 60
+        assert _number(device, "hz") == pytest.approx(12.5)
+        assert device.writes == 1
+
+
 def test_acs580_obeys_a_written_reference_along_its_ramp():
     clock = Hand()
     device = _device("abb-acs580", clock)

@@ -12,7 +12,7 @@ from firmware_sim.pdu import answer
 class Example:
     """A server that holds the data of the standard's examples."""
 
-    functions = frozenset({1, 2, 3, 4, 5, 6, 15, 16, 43})
+    functions = frozenset({1, 2, 3, 4, 5, 6, 15, 16, 22, 43})
     max_registers = 125
     max_bits = 2000
 
@@ -20,7 +20,7 @@ class Example:
         self.written: list[tuple[int, list[int]]] = []
 
     def read_registers(self, table: str, address: int, count: int) -> bytes | None:
-        known = {("holding", 107): "022B00000064", ("input", 8): "000A"}
+        known = {("holding", 107): "022B00000064", ("input", 8): "000A", ("holding", 4): "0012"}
         data = known.get((table, address))
         return bytes.fromhex(data)[: 2 * count] if data else None
 
@@ -83,6 +83,8 @@ def test_the_standards_examples(request_pdu: str, reply_pdu: str):
         ("05000012 34", "8503"),  # a coil is FF00 or 0000
         ("10000100020300010002", "9003"),  # byte count disagrees
         ("10270F0001020001", "9002"),  # the device refuses
+        ("16000500F20025", "9602"),  # a mask over a register that it does not have
+        ("16000400F200", "9603"),  # half a mask
         ("2B0E0500", "AB03"),  # read code out of range
         ("2B0D0100", "AB01"),  # another encapsulated interface
         ("2B0E0403", "AB02"),  # object it does not have
@@ -90,6 +92,13 @@ def test_the_standards_examples(request_pdu: str, reply_pdu: str):
 )
 def test_what_is_refused_and_how(request_pdu: str, exception: str):
     assert answer(Example(), bytes.fromhex(request_pdu)).hex().upper() == exception
+
+
+def test_a_mask_leaves_the_other_bits():
+    server = Example()
+    request = bytes.fromhex("16000400F20025")  # the standard's own: 12h becomes 17h
+    assert answer(server, request) == request
+    assert server.written == [(4, [0x17])]
 
 
 def test_writes_arrive_as_sent():
