@@ -1,0 +1,187 @@
+"""Takes names and descriptions of building automation apart into words of the vocabulary.
+
+The dictionary is propose_words.yaml. Pure; knows nothing of vocabulary ids, units or equipment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from types import MappingProxyType
+
+from .yamlfile import read_yaml
+
+Reading = tuple[str, ...]
+"""The words that one token stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One piece of a name, with everything that it may mean; no reading at all where nobody knows it."""
+
+    text: str
+    readings: tuple[Reading, ...]
+
+    @property
+    def is_known(self) -> bool:
+        """True when the dictionary has it."""
+        return bool(self.readings)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One class of equipment: what names it, which words its points leave out, and which points tell it apart."""
+
+    nouns: frozenset[str]
+    implies: frozenset[str]
+    points: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The dictionary."""
+
+    readings: Mapping[str, tuple[Reading, ...]]
+    noise: frozenset[str]
+    weights: Mapping[str, float]
+    aliases: Mapping[str, tuple[Reading, ...]]
+    equipment: Mapping[str, Kind]
+
+
+@cache
+def dictionary() -> Words:
+    """The dictionary of this version."""
+    path = Path(__file__).with_name("propose_words.yaml")
+    data = read_yaml(path, shown=path.name).data
+    readings = {
+        token: tuple(tuple(reading.replace('"', "").split()) for reading in text.split("|"))
+        for token, text in data["words"].items()
+    }
+    return Words(
+        MappingProxyType(readings),
+        frozenset(data["noise"]),
+        MappingProxyType({word: float(weight) for word, weight in data["weights"].items()}),
+        MappingProxyType(
+            {point: tuple(tuple(text.split()) for text in texts) for point, texts in data["aliases"].items()}
+        ),
+        MappingProxyType(
+            {
+                cls: Kind(frozenset(row["nouns"]), frozenset(row["implies"]), frozenset(row["points"]))
+                for cls, row in data["equipment"].items()
+            }
+        ),
+    )
+
+
+_KEPT = re.compile(r"(?i)(co2|no2|h2o|pm2[._]?5|pm10|pm1)")
+"""Words with a digit in them."""
+_PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[a-z]+|[A-Z]+|[0-9]+")
+_SUFFIX_ONE = frozenset("tphsfcoa")
+"""Letters that mean something at the end of a run-together name (ZNT, SFS)."""
+
+
+@lru_cache(maxsize=65536)
+def tokens(text: str) -> tuple[Token, ...]:
+    """The tokens of a name or description, in order; digits and noise left out."""
+    found: list[Token] = []
+    for chunk in re.split(r"[^A-Za-z0-9%]+", text):
+        if chunk:
+            found += _chunk(chunk)
+    return tuple(found)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The numbers that a name counts things with, in order; those of CO2 and the like are none."""
+    return tuple(int(digits) for digits in re.findall(r"[0-9]{1,6}", _KEPT.sub(" ", text)))
+
+
+def _chunk(chunk: str) -> list[Token]:
+    """One run of letters and digits: whole when the dictionary has it, else by camel case, else by the dictionary."""
+    words = dictionary()
+    whole = chunk.lower()
+    if whole in words.noise:
+        return []
+    if whole in words.readings:
+        return [Token(whole, words.readings[whole])]
+    found: list[Token] = []
+    for part in _KEPT.split(chunk):
+        if _KEPT.fullmatch(part):
+            found.append(Token(part.lower(), ((re.sub(r"[._]", "", part.lower()),),)))
+            continue
+        pieces = [piece for piece in _PIECES.findall(part) if not piece.isdigit()]
+        letters = [char for char in part if char.isalpha()]
+        if len(pieces) > 1 and sum(char.isupper() for char in letters) > 0.7 * len(letters):
+            pieces = re.findall(
+                r"[A-Za-z]+", part
+            )  # CLGMiNFLO is one word with a slip of the shift key, not camel case
+        for piece in pieces:
+            found += _piece(piece.lower()) if len(piece) > 1 or len(pieces) == 1 else []
+    return found
+
+
+def _piece(piece: str) -> list[Token]:
+    words = dictionary()
+    if piece in words.noise:
+        return []
+    if piece in words.readings:
+        return [Token(piece, words.readings[piece])]
+    if piece in _plain_words():
+        return [Token(piece, ((piece,),))]
+    if piece.endswith("s") and (piece[:-1] in words.readings or piece[:-1] in _plain_words()):
+        return _piece(piece[:-1])
+    return [
+        Token(part, words.readings.get(part) or (((part,),) if part in _plain_words() else ()))
+        for part in _segments(piece)
+        if part not in words.noise
+    ]
+
+
+@cache
+def _plain_words() -> frozenset[str]:
+    """The words that stand for themselves: those that readings and aliases are made of."""
+    words = dictionary()
+    meant = [reading for readings in (*words.readings.values(), *words.aliases.values()) for reading in readings]
+    return frozenset(word for reading in meant for word in reading if len(word) > 1)
+
+
+@lru_cache(maxsize=16384)
+def _segments(text: str) -> tuple[str, ...]:
+    """A run-together word cut into the fewest and longest pieces that the dictionary has; itself when that explains too little.
+
+    Dynamic programming over the cut points: a known piece costs 1 (2-letter pieces 1.7), an unknown letter 1.5.
+    """
+    words = dictionary()
+    if len(text) < 4 or len(text) > 40:
+        if len(text) == 3 and text[:2] in words.readings and text[2] in _SUFFIX_ONE:
+            return (text[:2], text[2])
+        return (text,)
+    best: list[tuple[float, int, bool]] = [(0.0, 0, True)]
+    for end in range(1, len(text) + 1):
+        options = [(best[end - 1][0] + 1.5, end - 1, False)]
+        for start in range(max(0, end - 14), end - 1):
+            piece = text[start:end]
+            if piece in words.readings or piece in words.noise or piece in _plain_words():
+                options.append((best[start][0] + (1.7 if end - start == 2 else 1.0), start, True))
+        if end == len(text) and text[-1] in _SUFFIX_ONE:
+            options.append((best[end - 1][0] + 1.4, end - 1, True))
+        best.append(min(options))
+    pieces: list[str] = []
+    unknown = ""
+    end = len(text)
+    while end > 0:
+        _, start, known = best[end]
+        if known:
+            pieces += [unknown] if unknown else []
+            unknown = ""
+            pieces.append(text[start:end])
+        else:
+            unknown = text[start:end] + unknown
+        end = start
+    pieces += [unknown] if unknown else []
+    pieces.reverse()
+    known_pieces = words.readings.keys() | words.noise | _plain_words()
+    strange = sum(len(piece) for piece in pieces if piece not in known_pieces)
+    return (text,) if strange > len(text) // 3 else tuple(pieces)
