@@ -85,13 +85,13 @@ class BulkReader:
         whole = await self.one(ref)
         if whole.error is None or whole.error[0] != 7:
             return whole
-        size = unsigned_of(await self.one(ref._replace(index=0)))
+        size = unsigned_of(await self.one(Ref(*ref[:3], 0)))
         if size is None or size > _MOST_ELEMENTS:
             return whole
         elements: list[codec.Element] = []
         self.at_once = min(self.at_once, max(1, self.peer.max_apdu // _ELEMENTS))
         for first in range(1, size + 1, 100):
-            part = [ref._replace(index=at) for at in range(first, min(first + 100, size + 1))]
+            part = [Ref(*ref[:3], at) for at in range(first, min(first + 100, size + 1))]
             for result in await self.read(part):
                 elements += result.elements  # one that vanished meanwhile has none
             if progress is not None:
