@@ -123,6 +123,10 @@ class Polled:
             self.params = Group(self, tuple(wanted.values()), period_s)
             self.params.is_params = True
 
+    def reads(self) -> tuple[Group, ...]:
+        """Everything that is read of it again and again, as far as it is known."""
+        return (*self.groups, *((self.params,) if self.params is not None and self.params.batches else ()))
+
     def _param_points(self) -> dict[str, Point]:
         """A point for each ratio that lives in a register and is not given in the configuration."""
         return {

@@ -1,28 +1,29 @@
-"""One poller a link: connects, reads what is due, finds out who does not answer, and hands readings to the sink.
+"""One poller a link: connects, gives what is due to its workers, and hands readings to the sink.
 
-It owns time on the link; the driver owns bytes and time limits, the normaliser owns meaning. One task reads, batch after batch;
-nothing is created per point, and no task per read. Order of service: commands, people's diagnostics, aligned marks, periodic
-reads, probes of dead devices.
+It owns time on the link; the driver owns bytes and time limits, the normaliser owns meaning. Workers live as long as the link
+is open: one, or as many as the session asks devices at the same time; nothing is created per point, and no task per read. Order
+of service: commands, people's diagnostics, aligned marks, periodic reads, probes of dead devices.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
-from device_profiles.errors import ConfigError, DeviceError, LinkError, LinkLost, PlantroomError
-from drivers.base import Address, Driver, Layout, LinkConfig, Session
+from device_profiles.errors import LinkError, LinkLost
+from drivers.base import Driver, Layout, LinkConfig, Session
+from edge_agent.asked import Asked, AskQueue, Job
 from edge_agent.clock import Clock
+from edge_agent.lanes import Lanes
 from edge_agent.model import Device
 from edge_agent.polled import DOWN_AFTER, Group, Polled, Sink
-from edge_agent.reader import Outcome, Reader
-from edge_agent.schedule import Entry, Probes, Schedule
+from edge_agent.reader import Reader
+from edge_agent.schedule import PROBE_SHARE, Entry
 from edge_agent.supervisor import Backoff, Supervisor
+from edge_agent.turns import Turns
 from gateway.contract.messages import State
 
 SILENT_S = 30.0
@@ -31,20 +32,19 @@ _RECONNECT_FIRST_S, _RECONNECT_LAST_S = 0.5, 30.0
 _REPLUG_LAST_S = 4.0
 """A port of this machine costs nothing to try; it is used again within five seconds of being plugged in."""
 _IDLE_LOOK_S = 0.1
+_LONGEST_REST_S = 60.0
 _HUNG_S = 30.0
 _NO_LINK = "BadNoCommunication"
 _log = structlog.get_logger("poller")
 
 _Result = TypeVar("_Result")
-Job = Callable[[Session, Address], Awaitable[_Result]]
-"""Something to do on the open link between two reads: a command, or a person's one-off read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    job: Job[Any]
-    address: Address
-    answer: asyncio.Future[Any]
+class _Work(NamedTuple):
+    """What a worker does next, and the lane that it has for it."""
+
+    lane: str
+    doing: Coroutine[Any, Any, None]
 
 
 class LinkPoller:
@@ -65,23 +65,21 @@ class LinkPoller:
         self._sink = sink
         self._clock = clock
         self._memory = memory
-        self._schedule: Schedule[Group] = Schedule()
-        self._probes: Probes[Polled] = Probes(clock.monotonic())
+        self._turns = Turns(clock)
         self._devices: dict[str, Polled] = {}
-        self._commands: deque[_Asked] = deque()
-        self._diagnostics: deque[_Asked] = deque()
+        self._asks = AskQueue()
         self._reader: Reader | None = None
+        self._lanes: Lanes[Entry[Group]] | None = None
+        self._turnstile = asyncio.Lock()
+        """Who has it looks for what is next; the other workers wait for it or work."""
         self._resting: asyncio.Future[None] | None = None
-        self._busy_since: float | None = None
-        self._answered_at = clock.monotonic()
-        self._attempts = 0
+        self._probing = 0
         self._lost_ms = 0
         self._trouble = "not connected yet"
         self._busy_s = 0.0
         self._began = clock.monotonic()
-        self._reads = 0
-        self._failed = 0
         self._connects = 0
+        self._workers = 1
         self._hung_after_s = max(_HUNG_S, 20 * link.timeout_s)
         self._reconnect = Backoff(_RECONNECT_FIRST_S, _REPLUG_LAST_S if link.kind == "serial" else _RECONNECT_LAST_S)
         self._supervisor = Supervisor(link.id, self._serve, clock=clock, hung=self._is_hung, broken=self._broke)
@@ -105,7 +103,7 @@ class LinkPoller:
                 continue
             memory = _with_memory_of(memory, polled)
             polled.is_gone = True
-            self._park(polled)
+            self._turns.park(polled)
             del self._devices[device_id]
         for device_id, device in wanted.items():
             if device_id in self._devices:
@@ -114,7 +112,7 @@ class LinkPoller:
             if device.disabled is not None:
                 polled.publish(self._clock.monotonic())
             else:
-                self._enter(polled)
+                self._turns.enter(polled)
         self._wake()
 
     async def ask(self, device_id: str, job: Job[_Result], *, is_command: bool = False) -> _Result:
@@ -127,9 +125,7 @@ class LinkPoller:
             raise LinkLost(
                 f"the link is not open: {self._trouble}", where=self.link.id, next_step="look at its cable and peer"
             )
-        answer: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        queue = self._commands if is_command else self._diagnostics
-        queue.append(_Asked(job, polled.address, answer))
+        answer = self._asks.add(job, polled.address, is_command=is_command)
         self._wake()
         return await answer
 
@@ -156,14 +152,14 @@ class LinkPoller:
             "trouble": None if self._reader is not None else self._trouble,
             "devices": len(states),
             "down": states.count("down"),
-            "reads": self._reads,
-            "failed": self._failed,
-            "late": self._schedule.late,
-            "skipped": self._schedule.skipped,
+            "reads": self._turns.reads,
+            "failed": self._turns.failed,
+            "late": self._turns.schedule.late,
+            "skipped": self._turns.schedule.skipped,
             "connects": self._connects,
-            "attempts": self._attempts,
+            "attempts": self._turns.since_answer,
             "crashes": self._supervisor.crashes,
-            "busy": round(self._busy_s / elapsed, 4),
+            "busy": round(self._busy_s / elapsed / self._workers, 4),
         }
 
     def states(self) -> Iterator[tuple[Device, State]]:
@@ -177,7 +173,8 @@ class LinkPoller:
         while True:
             try:
                 async with self._driver.open(self.link) as session:
-                    await self._poll(self._opened(session))
+                    reader = self._opened(session)
+                    await self._poll(reader, self._lanes or Lanes(session))
             except LinkError as error:
                 self._lost(error)
             finally:
@@ -186,29 +183,32 @@ class LinkPoller:
 
     def _opened(self, session: Session) -> Reader:
         self._connects += 1
-        self._answered_at = now = self._clock.monotonic()
-        self._schedule.restart(now)
+        turns = self._turns
+        turns.answered_at = now = self._clock.monotonic()
+        turns.schedule.restart(now)
+        self._lanes = lanes = Lanes(session)
+        self._workers, self._probing = lanes.workers, 0
+        turns.probes.share = lanes.most_probes if lanes.has_spare_probes else PROBE_SHARE
         self._reader = Reader(session, self._driver, self.link, self._clock, self._interrupt)
         self._log_state("link open")
         return self._reader
 
     def _closed(self) -> None:
         self._reader = None
-        self._busy_since = None
-        for asked in (*self._commands, *self._diagnostics):
-            if not asked.answer.done():
-                asked.answer.set_exception(LinkLost(f"the link was lost: {self._trouble}", where=self.link.id))
-        self._commands.clear()
-        self._diagnostics.clear()
+        if self._lanes is not None:
+            self._turns.put_back(self._lanes.parked())
+            self._lanes = None
+        self._asks.fail(lambda: LinkLost(f"the link was lost: {self._trouble}", where=self.link.id))
 
     def _lost(self, error: LinkError) -> None:
         """The link cannot be opened or broke: the third time in a row without a reading between, its devices are down."""
         self._trouble = str(error)
-        self._attempts += 1
-        if self._attempts == 1:
+        self._turns.since_answer += 1
+        if self._turns.since_answer == 1:
             self._lost_ms = self._clock.wall_ms()
-        self._log_state("link lost", reason=str(error), attempts=self._attempts)
-        if self._attempts >= DOWN_AFTER:
+            self._reconnect.reset()
+        self._log_state("link lost", reason=str(error), attempts=self._turns.since_answer)
+        if self._turns.since_answer >= DOWN_AFTER:
             for polled in self._devices.values():
                 polled.down(_NO_LINK, error.what, since_ms=self._lost_ms)
 
@@ -220,65 +220,105 @@ class LinkPoller:
                 polled.down("BadInternalError", "internal_error")
 
     def _is_hung(self) -> bool:
-        return self._busy_since is not None and self._clock.monotonic() - self._busy_since > self._hung_after_s
+        return self._lanes is not None and self._lanes.longest_s(self._clock.monotonic()) > self._hung_after_s
 
     def _log_state(self, event: str, **facts: Any) -> None:
         _log.info(event, link=self.link.id, place=self.link.place, **facts)
 
     # What is next.
 
-    async def _poll(self, reader: Reader) -> None:
-        clock, schedule = self._clock, self._schedule
+    async def _poll(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> None:
+        """Runs the workers until the link is lost. Raises LinkError, or what is a bug."""
+        if lanes.workers == 1:
+            await self._work(reader, lanes)
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(lanes.workers):
+                    group.create_task(self._work(reader, lanes), name=f"link {self.link.id} worker {number}")
+        except BaseExceptionGroup as errors:
+            raise _first_of(errors) from errors
+
+    async def _work(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> None:
+        """One worker: waits for the turnstile, takes what is next, does it."""
+        clock = self._clock
         while True:
-            if self._commands or self._diagnostics:
-                await self._serve_one(self._commands or self._diagnostics)
+            async with self._turnstile:
+                lane, doing = await self._next(reader, lanes)
+                before = clock.monotonic()
+                lanes.take(lane, before)
+            try:
+                await doing
+            finally:
+                self._busy_s += clock.monotonic() - before
+                self._turns.put_back(lanes.free(lane))
+                self._wake()
+
+    async def _next(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> _Work:
+        """Waits for something that can be done now, in the order of service."""
+        clock, schedule, probes = self._clock, self._turns.schedule, self._turns.probes
+        while True:
+            asked = self._asks.pop(lanes.is_free)
+            if asked is not None:
+                return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
+            if lanes.is_full:
+                await self._rest(_LONGEST_REST_S)
                 continue
             now, utc_ms, marks = clock.monotonic(), 0, schedule.has_marks and clock.quality() != "unsync"
             if marks:
                 utc_ms = clock.wall_ms()
             entry = schedule.pop(now, utc_ms, marks=marks)
             if entry is not None:
-                await self._turn(reader, entry)
+                lane = lanes.of(entry.owner.polled.address)
+                if lane not in lanes:
+                    return _Work(lane, self._turns.turn(reader, entry))
+                lanes.park(lane, entry)
                 continue
             idle_s = schedule.wait_s(now, utc_ms, marks=marks)
-            polled = self._probes.pop(now, idle_s)
-            if polled is not None:
-                await self._probe(reader, polled)
-            else:
-                await self._rest(min(idle_s, max(_IDLE_LOOK_S, self._probes.wait_s(now))))
+            if self._probing < lanes.most_probes:
+                spare_s = _LONGEST_REST_S if lanes.has_spare_probes else idle_s
+                polled = probes.pop(now, spare_s, lambda polled: lanes.is_free(polled.address))
+                if polled is not None:
+                    return _Work(lanes.of(polled.address), self._probe(reader, polled))
+            await self._rest(min(idle_s, max(_IDLE_LOOK_S, probes.wait_s(now))))
 
-    def _interrupt(self) -> Awaitable[None] | None:
-        """What goes before the next batch: a command."""
-        self._busy_since = self._clock.monotonic()
-        return self._serve_one(self._commands) if self._commands else None
+    def _interrupt(self, polled: Polled) -> Awaitable[None] | None:
+        """What goes before the next batch of a device: a command on its lane."""
+        lanes, reader = self._lanes, self._reader
+        if lanes is None or reader is None:
+            return None
+        lane = lanes.of(polled.address)
+        lanes.touch(lane, self._clock.monotonic())
+        asked = self._asks.pop(lambda address: lanes.of(address) == lane, only_commands=True)
+        return self._serve_one(reader, asked) if asked is not None else None
 
-    async def _serve_one(self, queue: deque[_Asked]) -> None:
-        """Runs the oldest job; its error is its asker's, and the poller's too where the link is gone."""
-        asked = queue.popleft()
-        if asked.answer.done() or self._reader is None:
-            return
-        self._busy_since = self._clock.monotonic()
+    async def _serve_one(self, reader: Reader, asked: Asked) -> None:
+        """Runs a job; its error is its asker's, and the poller's too where the link is gone."""
         try:
-            result = await asked.job(self._reader.session, asked.address)
-        except PlantroomError as error:
-            if not asked.answer.done():
-                asked.answer.set_exception(error)
+            error = await asked.serve(reader.session)
             if isinstance(error, LinkError):
-                raise
-        else:
-            if not asked.answer.done():
-                asked.answer.set_result(result)
+                raise error
         finally:
-            self._busy_since = None
             if not asked.answer.done():
                 asked.answer.set_exception(LinkLost("the link ended before the answer", where=self.link.id))
 
+    async def _probe(self, reader: Reader, polled: Polled) -> None:
+        """Asks a device that did not answer. Raises LinkLost when nobody at all has answered for long."""
+        self._probing += 1
+        try:
+            has_answered = await self._turns.probe(reader, polled)
+        finally:
+            self._probing -= 1
+        silent_s = self._clock.monotonic() - self._turns.answered_at
+        if not has_answered and self.link.kind != "serial" and silent_s > SILENT_S and self._is_silent():
+            raise LinkLost(f"nobody answered for {SILENT_S:g} s", where=self.link.id)
+
     async def _rest(self, seconds: float) -> None:
-        """Waits, or until somebody asks for something."""
+        """Waits, or until somebody asks for something or a lane is free."""
         if seconds <= 0.0:
             await asyncio.sleep(0)
             return
-        self._resting = self._clock.alarm(min(seconds, 60.0))
+        self._resting = self._clock.alarm(min(seconds, _LONGEST_REST_S))
         try:
             await self._resting
         finally:
@@ -288,127 +328,23 @@ class LinkPoller:
         if self._resting is not None and not self._resting.done():
             self._resting.set_result(None)
 
-    def _enter(self, polled: Polled) -> None:
-        """Puts a device's reads into the schedule, all due now."""
-        for group in polled.groups:
-            self._enter_group(group)
-        if polled.params is not None and polled.params.batches:
-            self._enter_group(polled.params)
-
-    def _enter_group(self, group: Group) -> None:
-        if group.is_aligned:
-            group.entry = self._schedule.add_aligned(group, int(group.period_s), self._clock.monotonic())
-        else:
-            group.entry = self._schedule.add(group, group.polled.device.id, group.period_s, self._clock.monotonic())
-
-    def _park(self, polled: Polled) -> None:
-        """Takes a device's reads out of the schedule and the probes."""
-        for group in (*polled.groups, *((polled.params,) if polled.params else ())):
-            if group.entry is not None:
-                self._schedule.remove(group.entry)
-                group.entry = None
-        self._probes.remove(polled)
-
-    # Reading.
-
-    async def _turn(self, reader: Reader, entry: Entry[Group]) -> None:
-        """One read of one group, and what follows from how it went."""
-        group = entry.owner
-        polled = group.polled
-        before = self._busy_since = self._clock.monotonic()
-        is_over = entry.mark_ms is None
-        try:
-            if not polled.is_planned and not await self._prepare(reader, polled):
-                return
-            if group.is_params:
-                await reader.read_params(group)
-            elif entry.is_alive:
-                outcome = await reader.read(group, entry)
-                self._answered(polled, outcome)
-                group.heard_at = outcome.at
-                group.missing = outcome.missing
-                is_over = not outcome.missing
-        except DeviceError as error:
-            self._missed(polled, error)
-        finally:
-            self._busy_since = None
-            now = self._clock.monotonic()
-            self._busy_s += now - before
-            if is_over or not self._schedule.retry(entry, now):
-                group.missing = ()
-                self._schedule.done(entry, now, self._clock.wall_ms() if entry.align_ms else 0)
-
-    async def _prepare(self, reader: Reader, polled: Polled) -> bool:
-        """Gets a device ready to be read. False when it cannot be read as it is described."""
-        for group in polled.groups:
-            if group.is_suspect and group.entry is not None:
-                self._schedule.remove(group.entry)
-        try:
-            await reader.prepare(polled)
-        except ConfigError as error:
-            _log.error("a device cannot be read", device=polled.device.id, reason=str(error))
-            polled.down("BadConfigurationError", error.what)
-            self._park(polled)
-            return False
-        for group in (*polled.groups, *((polled.params,) if polled.params else ())):
-            if group.entry is None:
-                self._enter_group(group)
-        return True
-
-    def _answered(self, polled: Polled, outcome: Outcome) -> None:
-        self._reads += 1
-        self._attempts = 0
-        self._answered_at = outcome.at
-        self._reconnect.reset()
-        if polled.answered(outcome.at, outcome.t_ms, outcome.rtt_s, outcome.status):
-            _log.info("a device is back", device=polled.device.id)
-        if polled in self._probes:
-            self._probes.remove(polled)
-
-    def _missed(self, polled: Polled, error: DeviceError) -> None:
-        self._failed += 1
-        if polled.missed(error.status, error.what):
-            _log.info("a device is down", device=polled.device.id, reason=str(error))
-        if polled.state == "down":
-            self._park(polled)
-        if not polled.is_gone:
-            self._probes.add(polled, self._clock.monotonic())
-
-    async def _probe(self, reader: Reader, polled: Polled) -> None:
-        """Asks a device that did not answer; an answer brings all of its reads back."""
-        before = self._busy_since = self._clock.monotonic()
-        try:
-            if polled.is_planned or await self._prepare(reader, polled):
-                await reader.probe(polled)
-        except DeviceError as error:
-            self._missed(polled, error)
-            now = self._clock.monotonic()
-            self._probes.done(polled, now, now - before)
-            if self.link.kind != "serial" and now - self._answered_at > SILENT_S and self._is_silent():
-                raise LinkLost(f"nobody answered for {SILENT_S:g} s", where=self.link.id) from error
-            return
-        finally:
-            self._busy_since = None
-            self._busy_s += self._clock.monotonic() - before
-        self._probes.remove(polled)
-        if polled.is_gone:
-            return
-        if polled.state == "down":
-            self._park(polled)
-            self._enter(polled)
-        else:
-            self._hasten(polled)
-
-    def _hasten(self, polled: Polled) -> None:
-        """What a device just did not say is asked for at once: its heartbeat slot may not be left empty."""
-        now = self._clock.monotonic()
-        for group in polled.groups:
-            if group.entry is not None and not group.is_aligned:
-                group.entry = self._schedule.hasten(group.entry, now)
-
     def _is_silent(self) -> bool:
         """No device of the link answers."""
         return all(polled.state in ("down", "disabled") for polled in self._devices.values())
+
+
+def _first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ended the workers: a bug before the loss of the link."""
+    leaves = list(_leaves(errors))
+    return next((error for error in leaves if not isinstance(error, LinkError)), leaves[0])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
 
 
 def _with_memory_of(memory: Mapping[str, Mapping[str, Any]], polled: Polled) -> dict[str, Mapping[str, Any]]:

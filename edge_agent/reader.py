@@ -44,7 +44,7 @@ class Reader:
         driver: Driver,
         link: LinkConfig,
         clock: Clock,
-        interrupt: Callable[[], Awaitable[None] | None],
+        interrupt: Callable[[Polled], Awaitable[None] | None],
     ) -> None:
         self.session = session
         self._driver = driver
@@ -94,7 +94,7 @@ class Reader:
                 normalizer.take(form, heard, t_ms, acquisition, marked=mark_ms is not None, late=entry.is_late)
                 if normalizer.has_later:
                     missing.append((batch, form))
-                waiting = self._interrupt()
+                waiting = self._interrupt(polled)
                 if waiting is not None:
                     await waiting
             if acquisition is None and failed:

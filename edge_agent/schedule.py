@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from zlib import crc32
@@ -105,6 +105,18 @@ class Schedule(Generic[Owner]):
                 self.late += 1
             return entry
         return None
+
+    def put_back(self, entry: Entry[Owner]) -> None:
+        """A read that was taken out and could not begin keeps its turn."""
+        if entry.is_late:
+            self.late -= 1
+            entry.is_late = False
+        if not entry.is_alive:
+            return
+        if entry.mark_ms is not None:
+            heapq.heappush(self._marks, (entry.mark_ms, next(self._order), entry))
+        else:
+            heapq.heappush(self._ready, (entry.due + entry.period_s, next(self._order), entry))
 
     def done(self, entry: Entry[Owner], now: float, utc_ms: int) -> None:
         """The read ended; it comes again at its next turn or mark."""
@@ -212,11 +224,13 @@ class Probes(Generic[Owner]):
 
     A probe costs what it takes; after that the next one waits until its share has been earned back. Only where the link has
     nothing else to do for as long as the probe takes, a device that was not asked for a minute is asked beyond the share.
+    `share` may be raised by a link that asks many devices at once.
     """
 
     def __init__(self, now: float) -> None:
         self._probes: dict[Owner, _Probe[Owner]] = {}
         self._free_at = now
+        self.share = PROBE_SHARE
         self._longest_s = math.inf
         """What a probe costs that was never made: as much as the longest one here."""
 
@@ -234,20 +248,22 @@ class Probes(Generic[Owner]):
     def remove(self, owner: Owner) -> None:
         self._probes.pop(owner, None)
 
-    def pop(self, now: float, idle_s: float) -> Owner | None:
-        """Whom to ask now; `idle_s`: how long the link has nothing else to do. Tell what became of it by `done` or `remove`."""
-        if not self._probes:
+    def pop(self, now: float, idle_s: float, is_free: Callable[[Owner], bool] = lambda owner: True) -> Owner | None:
+        """Whom to ask now, of those that can be asked; `idle_s`: how long the link has nothing else to do.
+
+        Tell what became of it by `done` or `remove`.
+        """
+        due = [probe for probe in self._probes.values() if probe.due <= now and is_free(probe.owner)]
+        if not due:
             return None
-        probe = min(self._probes.values(), key=lambda probe: probe.due)
-        if probe.due > now:
-            return None
+        probe = min(due, key=lambda probe: probe.due)
         cost_s = self._longest_s if probe.cost_s is None else probe.cost_s
         is_starving = now - probe.last >= LAST_PROBE_S and idle_s >= cost_s
         return probe.owner if now >= self._free_at or is_starving else None
 
     def done(self, owner: Owner, now: float, cost_s: float) -> None:
         """The probe took `cost_s` of the link and was not answered."""
-        self._free_at = max(self._free_at, now) + cost_s / PROBE_SHARE
+        self._free_at = max(self._free_at, now) + cost_s / self.share
         self._longest_s = max(cost_s, 0.0 if self._longest_s == math.inf else self._longest_s)
         probe = self._probes.get(owner)
         if probe is not None:

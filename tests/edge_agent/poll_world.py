@@ -13,6 +13,7 @@ from device_profiles.reading import Acquisition
 from device_profiles.schema import Point, Profile
 from drivers.base import Layout, LinkConfig
 from drivers.fake import FakeDevice, FakeDriver
+from drivers.fake_network import FakeNetwork
 from edge_agent.clock import VirtualClock
 from edge_agent.model import Device
 from edge_agent.poller import LinkPoller
@@ -130,8 +131,9 @@ async def world(
     fakes: Mapping[int | str, FakeDevice] | None = None,
     memory: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = 1000,
+    network: FakeNetwork | None = None,
 ) -> AsyncIterator[World]:
-    """Starts a poller over these devices; ends it at the end."""
+    """Starts a poller over these devices; ends it at the end. With a `network`, that is the driver; its answers take as long."""
     clock = clock or VirtualClock()
     spent: list[tuple[float, int | str, float]] = []
 
@@ -139,7 +141,9 @@ async def world(
         spent.append((clock.monotonic(), driver.reads[-1].unit, seconds))
         await clock.sleep(seconds)
 
-    driver = FakeDriver(answering(devices) if fakes is None else fakes, batch_size=batch_size, sleep=sleep)
+    driver = network or FakeDriver(batch_size=batch_size)
+    driver.devices |= answering(devices) if fakes is None else fakes
+    driver.sleep = sleep
     sink = Recorder(clock)
     poller = LinkPoller(link, driver, devices, sink=sink, clock=clock, memory=memory or {})
     task = asyncio.create_task(poller.run(), name="poller")

@@ -1,0 +1,79 @@
+"""Which lanes of an open link are in use, since when, and which reads wait for one. Pure: every call is told the time.
+
+Devices of one lane wait for each other: all of a serial line, one BACnet device, one MS/TP network behind a router. A link whose
+session is no `CanParallel` is one lane with one worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
+
+from drivers.base import Address, CanParallel, Session
+
+_SPARE_FROM = 4
+"""With so many workers, one of them takes commands and people's reads only."""
+_PROBE_PART = 4
+"""One in so many workers may ask a dead device at the same time."""
+
+Waiting = TypeVar("Waiting")
+
+
+class Lanes(Generic[Waiting]):
+    """Of one session; `Waiting` is what is parked until its lane is free."""
+
+    def __init__(self, session: Session) -> None:
+        self._parallel = session if isinstance(session, CanParallel) else None
+        self.workers = 1 if self._parallel is None else max(1, self._parallel.parallel)
+        self.most_probes = max(1, self.workers // _PROBE_PART)
+        """Probes of dead devices at the same time."""
+        self._since: dict[str, float] = {}
+        self._parked: dict[str, list[Waiting]] = {}
+
+    @property
+    def has_spare_probes(self) -> bool:
+        """Probes have workers of their own share here and cost the others nothing."""
+        return self.workers >= _PROBE_PART
+
+    @property
+    def is_full(self) -> bool:
+        """No worker is free for a read."""
+        return len(self._since) >= self.workers - (self.workers >= _SPARE_FROM)
+
+    def of(self, address: Address) -> str:
+        """The lane of a device, as the session knows it now."""
+        return "" if self._parallel is None else self._parallel.lane(address)
+
+    def __contains__(self, lane: str) -> bool:
+        """The lane is in use."""
+        return lane in self._since
+
+    def is_free(self, address: Address) -> bool:
+        return self.of(address) not in self._since
+
+    def take(self, lane: str, now: float) -> None:
+        """The lane, which is free, is in use from now on."""
+        self._since[lane] = now
+
+    def touch(self, lane: str, now: float) -> None:
+        """Something was heard on it: what is under way does not hang."""
+        if lane in self._since:
+            self._since[lane] = now
+
+    def free(self, lane: str) -> Sequence[Waiting]:
+        """The lane is free again; gives what has waited for it, to be put in order with everything else that is due."""
+        self._since.pop(lane, None)
+        return self._parked.pop(lane, ())
+
+    def park(self, lane: str, waiting: Waiting) -> None:
+        """Waits for a lane in use."""
+        self._parked.setdefault(lane, []).append(waiting)
+
+    def parked(self) -> Iterator[Waiting]:
+        """All that wait, taken out."""
+        parked, self._parked = self._parked, {}
+        return (each for waiting in parked.values() for each in waiting)
+
+    def longest_s(self, now: float) -> float:
+        """For how long the oldest thing under way was not heard of."""
+        return max((now - since for since in self._since.values()), default=0.0)
