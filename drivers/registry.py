@@ -12,6 +12,7 @@ from .frames import FrameDecoder
 
 DRIVERS: dict[str, str] = {
     "modbus": "drivers.modbus.driver:ModbusDriver",
+    "opcua": "drivers.opcua.driver:OpcUaDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""
@@ -33,6 +34,9 @@ def load_driver(protocol: str) -> Driver:
 FRAME_DECODERS: dict[str, str] = {
     "modbus-rtu": "drivers.modbus.frames:RtuDecoder",
     "modbus-tcp": "drivers.modbus.frames:TcpDecoder",
+    "dlt645-2007": "drivers.dlt645.frames:Decoder2007",
+    "dlt645-1997": "drivers.dlt645.frames:Decoder1997",
+    "cjt188": "drivers.cjt188.frames:Decoder",
 }
 """Protocol, as `plantroom decode` calls it, to import string of its frame decoder."""
 
