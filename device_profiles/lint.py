@@ -81,6 +81,7 @@ def _rules(profile: Profile) -> Iterator[_Rule]:
         yield from _limits(point, path)
         yield from _raw_values(point, path)
         yield from _schedule(point, path)
+        yield from _write_limits(point, path)
     yield from _registers(profile)
     yield from _params(profile)
 
@@ -110,6 +111,18 @@ def _limits(point: Point, path: KeyPath) -> Iterator[_Rule]:
         elif not quantity.low <= value <= quantity.high:
             bounds = f"{quantity.low:g} to {quantity.high:g} {quantity.unit}"
             yield (*path, name), f"{name} {value:g} is out of what {quantity.id} can be", f"stay in {bounds}"
+
+
+def _write_limits(point: Point, path: KeyPath) -> Iterator[_Rule]:
+    """A number that can be written has limits of its own: those of its type or quantity are no protection."""
+    known = vocabulary().point(point.id)
+    is_number = point.labels is None and point.type not in ("bool", "str") and (known is None or known.type == "num")
+    is_bit = point.bit_range is not None and point.bit_range[0] == point.bit_range[1]
+    if not point.is_writable or not is_number or is_bit:
+        return
+    for name in ("min", "max"):
+        if getattr(point, name) is None and (point.write is None or getattr(point.write, name) is None):
+            yield (*path, "write"), f"{point.id} can be written without a {name}", f"give write: {{{name}: ...}}"
 
 
 def _raw_values(point: Point, path: KeyPath) -> Iterator[_Rule]:

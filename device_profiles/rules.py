@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .findings import did_you_mean, shown
+from .rules_write import write_rules
 from .schema import WHOLE_TYPES, Modbus, Point, Profile
 from .units import UNITS, suggest_unit
 from .vocabulary import PointDef, vocabulary
@@ -36,6 +37,7 @@ def broken_rules(profile: Profile) -> Iterator[Broken]:
         yield from _targets(profile, point, path)
         yield from _address(profile, point, path)
     yield from _instances(profile)
+    yield from (Broken(*rule) for rule in write_rules(profile))
 
 
 def _class_and_system(profile: Profile) -> Iterator[Broken]:

@@ -27,7 +27,7 @@ PARAMS = {"acrel-dtsd1352": {"pt": 1.0, "ct": 40.0}, "chint-dtsu666": {"pt": 1.0
 FACTORS = {
     **dict.fromkeys(("w", "va", "var", "wh", "dc_w"), 0.001),
     **dict.fromkeys(("reference_20000", "share_20000"), 100 / 20000),
-    "share_4000h": 100 / 0x4000,
+    **dict.fromkeys(("reference_4000h", "share_4000h"), 100 / 0x4000),
     "tvoc": 1000.0,
     "pf_percent": 0.01,
 }
