@@ -71,17 +71,19 @@ class FrameDecoder(Protocol):
         ...
 
 
-class _Verdict(Enum):
+class Verdict(Enum):
+    """What a `match` says of bytes that are no whole frame."""
+
     NOTHING = "nothing"
     MORE = "more"
 
 
-NOTHING: Final = _Verdict.NOTHING
+NOTHING: Final = Verdict.NOTHING
 """No frame begins here."""
-MORE: Final = _Verdict.MORE
+MORE: Final = Verdict.MORE
 """A frame may begin here, and needs more bytes to be known."""
 
-Matched = Frame | Reject | _Verdict
+Matched = Frame | Reject | Verdict
 Match = Callable[[bytes, int], Matched]
 """What begins at an index of these bytes. `Frame.at` and `Reject.at` are that index. Costs at most one frame's length."""
 
@@ -128,7 +130,7 @@ class Scanner:
             matched = self._match(data, at)
             if matched is MORE and not is_end and size - at < self._longest:
                 break
-            if isinstance(matched, _Verdict):
+            if isinstance(matched, Verdict):
                 self._skip(data, at, at + 1)
                 at += 1
                 continue
