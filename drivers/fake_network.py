@@ -130,7 +130,8 @@ class NetworkSession(FakeSession):
             raise LinkLost("the link was closed", where=self._link.id)
         taken = network.reports.get(unit, frozenset()) & set(offered)
         self._devices[unit], self._taken[unit] = device.device, taken
-        self.report(unit, {name: fake.values[name] for name in offered if name in taken and name in fake.values})
+        known = {name: fake.values[name] for name in offered if name in taken and name in fake.values}
+        self.report(unit, {name: value() if callable(value) else value for name, value in known.items()})
         return taken
 
     async def unsubscribe(self, device: Address) -> None:

@@ -70,6 +70,16 @@ class Form:
         for beats in self.beats:
             beats.slot = -1
 
+    def places(self) -> dict[str, int]:
+        """Where each shown point stands: a number at n, anything else at ~n."""
+        return {name: at for at, name in enumerate(self.names)} | {
+            converter.point.id: ~at for at, (_, converter) in enumerate(self.others)
+        }
+
+    def counter_at(self, at: int) -> Counter | None:
+        """The counter that number `at` is."""
+        return next((counter for place, counter in self.counters if place == at), None) if self.counters else None
+
     def set_lane(self, at: int, lane: Lane) -> None:
         """The interval in which number `at` is plain from now on."""
         self.lows[at], self.highs[at], self.muls[at], self.divs[at] = lane.low, lane.high, lane.mul, lane.div

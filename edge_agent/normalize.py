@@ -51,8 +51,11 @@ class Notice:
 
 @dataclass(slots=True)
 class _Trouble:
+    """What was said of a point that is not simply good: its status and flags, and when."""
+
     status: str
     said_ms: int
+    flags: tuple[str, ...] = ()
 
 
 class Normalizer:
@@ -193,6 +196,16 @@ class Normalizer:
             if not self._points[name].internal:
                 self._bad(name, status, t_ms, out)
 
+    def hear(self, form: Form, at: int, raw: Heard, t_ms: int, out: Acquisition) -> None:
+        """Adds to `out` what one change gives that a device reported: of the point that stands at `form.places()`."""
+        if form.epoch != self._epoch:
+            form.forget()
+            form.epoch = self._epoch
+        if at >= 0:
+            self._take_number(form, at, raw, t_ms, out, form.counter_at(at), forced=False, late=False)
+        else:
+            self._take_other(form, ~at, raw, t_ms, out, forced=False, late=False)
+
     # The long way: one point at a time.
 
     def _take_each(
@@ -208,19 +221,37 @@ class Normalizer:
         forced = {at for beats in beating for at in beats.numbers}
         counters = dict(form.counters)
         for at, raw in enumerate(values):
-            name = form.names[at]
-            number: Value | None = None
-            if not late and name not in self._trouble:
-                number = _plain_number(form, at, raw, counters.get(at))
-            if number is None:
-                number = self._judge(name, form.converters[at], raw, t_ms, out, counters.get(at), late)
-                can_lane = number is not None and isinstance(raw, int | float)
-                form.set_lane(at, form.converters[at].lane(raw) if can_lane else CLOSED)  # type: ignore[arg-type]
-            if not isinstance(number, float):
-                form.was_not_sent(at)
-            elif everything or at in forced or form.is_worth_sending(at, number):
-                form.last[at] = number
+            self._take_number(form, at, raw, t_ms, out, counters.get(at), forced=everything or at in forced, late=late)
+
+    def _take_number(
+        self,
+        form: Form,
+        at: int,
+        raw: Heard,
+        t_ms: int,
+        out: Acquisition,
+        counter: Counter | None,
+        *,
+        forced: bool,
+        late: bool,
+    ) -> None:
+        name = form.names[at]
+        number: Value | None = None
+        flagged: Flagged | None = None
+        if not late and name not in self._trouble:
+            number = _plain_number(form, at, raw, counter)
+        if number is None:
+            number, flagged = self._judge(name, form.converters[at], raw, t_ms, out, counter, late)
+            can_lane = number is not None and isinstance(raw, int | float)
+            form.set_lane(at, form.converters[at].lane(raw) if can_lane else CLOSED)  # type: ignore[arg-type]
+        if not isinstance(number, float):
+            form.was_not_sent(at)
+        elif forced or form.is_worth_sending(at, number):
+            form.last[at] = number
+            if flagged is None:
                 out.good[name] = number
+            else:
+                out.flagged.append(flagged)
 
     def _take_others(
         self,
@@ -233,14 +264,23 @@ class Normalizer:
         late: bool,
     ) -> None:
         forced = {at for beats in beating for at in beats.others}
-        for at, (place, converter) in enumerate(form.others):
-            name = converter.point.id
-            value = self._judge(name, converter, raws[place], t_ms, out, None, late)
-            if value is None:
-                form.last_others[at] = None
-            elif marked or at in forced or value != form.last_others[at]:
-                form.last_others[at] = value
+        for at, (place, _) in enumerate(form.others):
+            self._take_other(form, at, raws[place], t_ms, out, forced=marked or at in forced, late=late)
+
+    def _take_other(
+        self, form: Form, at: int, raw: Heard, t_ms: int, out: Acquisition, *, forced: bool, late: bool
+    ) -> None:
+        converter = form.others[at][1]
+        name = converter.point.id
+        value, flagged = self._judge(name, converter, raw, t_ms, out, None, late)
+        if value is None:
+            form.last_others[at] = None
+        elif forced or value != form.last_others[at]:
+            form.last_others[at] = value
+            if flagged is None:
                 out.good[name] = value
+            else:
+                out.flagged.append(flagged)
 
     def _judge(
         self,
@@ -251,17 +291,21 @@ class Normalizer:
         out: Acquisition,
         counter: Counter | None,
         late: bool,
-    ) -> Value | None:
-        """The value when it is simply good; otherwise None, and `out` says what is to be said."""
-        source_ms, said = None, ""
+    ) -> tuple[Value | None, Flagged | None]:
+        """The value when it is good, and how it is said where it carries words or a time; (None, None) when all is said in `out`.
+
+        What is said of a point (status, flags) goes out when it changes; while it stays, the value is worth sending or not as
+        any other.
+        """
+        source_ms, said, flags = None, "", ()
         if isinstance(raw, PointFault):
             self._fault(name, raw, t_ms, out)
-            return None
+            return None, None
         if isinstance(raw, Sample):
-            source_ms, said = raw.source_time_ms, "" if raw.status == "Good" else raw.status
+            source_ms, said, flags = raw.source_time_ms, "" if raw.status == "Good" else raw.status, raw.flags
             if raw.value is None or (said and severity_of(said) is Severity.BAD):
-                self._bad(name, said or NO_VALUE, t_ms, out)
-                return None
+                self._bad(name, said or NO_VALUE, t_ms, out, flags)
+                return None, None
             raw = raw.value
         value, status = converter.value(raw)
         status = status or said
@@ -271,18 +315,29 @@ class Normalizer:
                 self.notices.append(Notice(fall.event, fall.data, f"{name}:{t_ms}"))
         self._misses.pop(name, None)
         if value is None:
-            self._bad(name, status, t_ms, out)
-            return None
-        flags = ("late",) if late else ()
+            self._bad(name, status, t_ms, out, flags)
+            return None, None
         dt_ms = self._source_dt(name, source_ms, t_ms)
+        before = self._trouble.get(name)
+        is_news = late
         if status and severity_of(status) is Severity.UNCERTAIN:
-            self._trouble[name] = _Trouble(status, t_ms)
-        elif self._trouble.pop(name, None) is not None:
-            status = status or "Good"
-        elif not status and not flags and dt_ms is None:
-            return value
-        out.flagged.append(Flagged(name, value, status, dt_ms or 0, flags, dt_ms is not None))
-        return None
+            self._trouble[name] = _Trouble(status, t_ms, flags)
+            is_news = True
+        elif status or flags:
+            is_news = is_news or before is None or (before.status, before.flags) != (status, flags)
+            self._trouble[name] = _Trouble(status, t_ms, flags)
+        elif before is not None:
+            del self._trouble[name]
+            status, is_news = "Good", True
+        elif not is_news and dt_ms is None:
+            return value, None
+        if late:
+            flags = (*flags, "late")
+        flagged = Flagged(name, value, status, dt_ms or 0, flags, dt_ms is not None)
+        if is_news:
+            out.flagged.append(flagged)
+            return None, None
+        return value, flagged
 
     def _fault(self, name: str, fault: PointFault, t_ms: int, out: Acquisition) -> None:
         if not fault.later:
@@ -294,16 +349,16 @@ class Normalizer:
             self._trouble[name] = _Trouble(STALE, _NEVER)
             out.flagged.append(Flagged(name, None, STALE))
 
-    def _bad(self, name: str, status: str, t_ms: int, out: Acquisition) -> None:
+    def _bad(self, name: str, status: str, t_ms: int, out: Acquisition, flags: tuple[str, ...] = ()) -> None:
         trouble = self._trouble.get(name)
         if (
             trouble is not None
-            and trouble.status == status
+            and (trouble.status, trouble.flags) == (status, flags)
             and trouble.said_ms <= t_ms < trouble.said_ms + REPEAT_BAD_MS
         ):
             return
-        self._trouble[name] = _Trouble(status, t_ms)
-        out.flagged.append(Flagged(name, None, status))
+        self._trouble[name] = _Trouble(status, t_ms, flags)
+        out.flagged.append(Flagged(name, None, status, 0, flags))
 
     def _source_dt(self, name: str, source_ms: int | None, t_ms: int) -> int | None:
         """Offset of the device's own time; None where there is none to believe. A wrong clock is said once until it is right."""

@@ -174,7 +174,7 @@ class LinkPoller:
             try:
                 async with self._driver.open(self.link) as session:
                     reader = self._opened(session)
-                    await self._poll(reader, self._lanes or Lanes(session))
+                    await self._poll(reader)
             except LinkError as error:
                 self._lost(error)
             finally:
@@ -227,8 +227,10 @@ class LinkPoller:
 
     # What is next.
 
-    async def _poll(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> None:
+    async def _poll(self, reader: Reader) -> None:
         """Runs the workers until the link is lost. Raises LinkError, or what is a bug."""
+        lanes = self._lanes
+        assert lanes is not None, "the link was opened"
         if lanes.workers == 1:
             await self._work(reader, lanes)
             return

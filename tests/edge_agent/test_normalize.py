@@ -269,8 +269,9 @@ def test_the_devices_own_time_is_believed_within_five_minutes() -> None:
     box = Box(power(), power("x_other"))
     sample = Sample(1000, source_time_ms=T0 + 200)
     assert box.read(sample, 0).flagged == [Flagged("x_power", 100.0, "", -800, source_stamped=True)]
-    wrong = Sample(1000, source_time_ms=T0 - 3_600_000)
-    assert box.read(wrong, 0).good == {"x_power": 100.0}
+    assert box.read(Sample(1006, source_time_ms=T0 + 900), 0).flagged == [], "its deadband holds for it as well"
+    wrong = Sample(1100, source_time_ms=T0 - 3_600_000)
+    assert box.read(wrong, 0).good == {"x_power": 110.0}
     assert [name for name, _ in box.events()] == ["device.clock_skew"]
     box.read(wrong, 0)
     assert box.events() == []
@@ -281,6 +282,42 @@ def test_the_quality_of_a_protocol_passes(status: str) -> None:
     (flag,) = Box(power()).read(Sample(1000, status)).flagged
     assert flag.status == status
     assert flag.value == (None if status.startswith("Bad") else 100.0)
+
+
+def test_what_is_said_of_a_good_value_goes_out_when_it_changes_and_then_by_the_deadband() -> None:
+    box = Box(power())
+    box.read(1000)
+    alarm = Flagged("x_power", 100.0, "", flags=("alarm",))
+    assert box.read(Sample(1000, flags=("alarm",))).flagged == [alarm]
+    box.read(Sample(1000, flags=("alarm",)))
+    assert box.read(Sample(1005, flags=("alarm",))).flagged == []
+    assert box.read(Sample(1100, flags=("alarm",))).flagged == [Flagged("x_power", 110.0, "", flags=("alarm",))]
+    local = box.read(Sample(1100, "GoodLocalOverride", flags=("alarm",))).flagged
+    assert local == [Flagged("x_power", 110.0, "GoodLocalOverride", flags=("alarm",))]
+    assert box.read(1100).flagged == [Flagged("x_power", 110.0, "Good")]
+    box.read(1100)
+    assert box.read(1100).good == {}
+
+
+def test_a_change_keeps_to_the_deadband_of_the_reads_beside_it() -> None:
+    box = Box(power(), point("x_mode", labels={1: "off", 2: "heat"}), power("x_other"))
+    places = box.form.places()
+    box.read(1000, 1, 500)
+
+    def hear(name: str, raw: Any) -> tuple[dict[str, Any], list[Flagged]]:
+        out = Acquisition("meter", box.t_ms)
+        box.normalizer.hear(box.form, places[name], raw, box.t_ms, out)
+        return out.good, out.flagged
+
+    assert hear("x_power", 1006) == ({}, [])
+    assert hear("x_power", 1100) == ({"x_power": 110.0}, [])
+    assert hear("x_mode", 1) == ({}, [])
+    assert hear("x_mode", 2) == ({"x_mode": 2}, [])
+    assert box.read(1100, 2, 500).good == {}, "a change is not sent again by the next read"
+    assert hear("x_power", PointFault("BadSensorFailure")) == ({}, [Flagged("x_power", None, "BadSensorFailure")])
+    assert hear("x_power", 1100) == ({}, [Flagged("x_power", 110.0, "Good")])
+    box.normalizer.resend()
+    assert hear("x_mode", 2) == ({"x_mode": 2}, [])
 
 
 def test_a_driver_that_gives_too_few_values_is_told() -> None:
