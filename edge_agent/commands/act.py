@@ -18,7 +18,7 @@ from device_profiles.control import Interlock, Write
 from device_profiles.errors import CommandRefused, ConfigError, DeviceError, DeviceRefused, LinkError
 from device_profiles.reading import PointFault, Raw, Sample, Severity, Value, severity_of
 from device_profiles.schema import Point
-from drivers.base import Address, CanLocate, CanWrite, Driver, Layout, LinkConfig, Session, Standing
+from drivers.base import Address, CanLocate, CanRehearse, CanWrite, Driver, Layout, LinkConfig, Session, Standing
 from edge_agent.clock import Clock
 from edge_agent.commands import limits
 from edge_agent.commands.limits import Wanted
@@ -101,6 +101,8 @@ class Plan:
     interlocks: tuple[Held, ...]
     low: float | None
     high: float | None
+    does: str | None = None
+    """What will be sent, in the protocol's words."""
 
     def facts(self, target: Target) -> dict[str, Any]:
         """For an answer, the journal and people; JSON-ready."""
@@ -120,6 +122,7 @@ class Plan:
             "held_by": self.held_by,
             "min": self.low,
             "max": self.high,
+            "does": self.does,
         }
         if self.interlocks:
             facts["interlocks"] = [
@@ -227,6 +230,7 @@ async def prepare(target: Target, value: Any, *, priority: int | None = None, ex
         held,
         low,
         high,
+        await _rehearsed(target, wanted.raw, slot),
     )
 
 
@@ -439,6 +443,22 @@ async def _standing(target: Target, slot: int | None) -> Standing:
         return await _writer(session, target).standing(target.address, target.point, target.layout, priority=slot)
 
     return await _asked(target, job)
+
+
+async def _rehearsed(target: Target, raw: Raw, slot: int | None) -> str | None:
+    """What the driver would send. Raises CommandRefused for what it cannot."""
+
+    async def job(session: Session) -> str | None:
+        if not isinstance(session, CanRehearse):
+            return None
+        return session.rehearse(target.address, target.point, raw, target.layout, priority=slot)
+
+    try:
+        return await target.ask(job)
+    except ConfigError as error:
+        raise CommandRefused(error.what, code="out_of_range", where=target.where, next_step=error.next_step) from error
+    except LinkError as error:
+        raise _down(target, error) from error
 
 
 async def _write(target: Target, raw: Raw | None, slot: int | None) -> None:
