@@ -193,8 +193,14 @@ _WRITTEN = {
     "kWh": "kW.h", "Wh": "W.h", "MWh": "MW.h", "kVA": "kV.A", "VA": "V.A", "kVAh": "kV.A.h", "VAh": "V.A.h",
     "°C": "Cel", "C": "Cel", "degC": "Cel", "°F": "[degF]", "ppm": "[ppm]", "ppb": "[ppb]", "rpm": "/min", "min-1": "/min",
     "cfm": "[ft_i]3/min", "m³/h": "m3/h", "m³": "m3", "l/s": "L/s", "µg/m3": "ug/m3", "%RH": "%", "lux": "lx", "Ω": "Ohm",
-    "": "1", "psi": "[psi]", "Ah": "A.h", "hr": "h", "sec": "s",
+    "degF": "[degF]", "": "1", "psi": "[psi]", "Ah": "A.h", "hr": "h", "sec": "s",
 }  # fmt: skip
+_SHOWN = {row.shown: code for code, row in UNITS.items() if row.shown}
+
+
+def unit_named(text: str) -> str | None:
+    """The UCUM code that a text stands for without a doubt: the code itself, or a usual way to write it."""
+    return text if text in UNITS else _WRITTEN.get(text) or _SHOWN.get(text)
 
 
 def suggest_unit(text: str) -> str | None:

@@ -122,6 +122,11 @@ class Plan:
             "held_by": self.held_by,
             "min": self.low,
             "max": self.high,
+            "step": target.rules.step,
+            "per_hour": target.rules.per_hour,
+            "min_interval": target.rules.min_interval or None,
+            "release": target.rules.release,
+            "readback": target.rules.readback,
             "does": self.does,
         }
         if self.interlocks:
