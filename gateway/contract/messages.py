@@ -166,7 +166,7 @@ class Last(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="v", tag=
 
 
 class Command(msgspec.Struct, kw_only=True, tag_field="v", tag=1):
-    """`down/cmd/{id}` (section 6)."""
+    """`down/cmd/{id}` (section 6). `to` is `site/agent`: a signed command is good for that agent only."""
 
     id: str
     op: str
@@ -180,6 +180,7 @@ class Command(msgspec.Struct, kw_only=True, tag_field="v", tag=1):
     group: str | None = None
     kid: str | None = None
     sig: str | None = None
+    to: str | None = None
     if_: dict[str, Any] | None = msgspec.field(name="if", default=None)
 
 
