@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .findings import did_you_mean, shown
 from .rules_write import write_rules
-from .schema import WHOLE_TYPES, Modbus, Point, Profile
+from .schema import WHOLE_TYPES, Bacnet, Modbus, OpcUa, Point, Profile
 from .units import UNITS, suggest_unit
 from .vocabulary import PointDef, vocabulary
 from .yamlfile import KeyPath
@@ -156,6 +156,10 @@ def _scale_target(profile: Profile, point: Point, path: KeyPath) -> Iterator[Bro
 def _address(profile: Profile, point: Point, path: KeyPath) -> Iterator[Broken]:
     if profile.protocol == "modbus" and not isinstance(point.address, Modbus):
         yield Broken(path, f"{point.id} has no Modbus address", "add reg: 0x0000")
+    if profile.protocol == "bacnet" and not isinstance(point.address, Bacnet):
+        yield Broken(path, f"{point.id} has no BACnet address", "add object: AI:1, or address: {name: ...}")
+    if profile.protocol == "opcua" and not isinstance(point.address, OpcUa):
+        yield Broken(path, f"{point.id} has no OPC UA address", "add node: or path:")
     if not isinstance(point.address, Modbus):
         return
     if point.address.table in ("input", "discrete") and point.access != "r":

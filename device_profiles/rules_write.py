@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from .control import Interlock, Write
 from .findings import did_you_mean, shown
-from .schema import Modbus, Point, Profile
+from .schema import Bacnet, Modbus, Point, Profile
 from .vocabulary import vocabulary
 from .yamlfile import KeyPath
 
@@ -41,6 +41,8 @@ def _way(point: Point, path: KeyPath) -> Iterator[Rule]:
     if not isinstance(point.address, Modbus):
         if function is not None:
             yield (*path, "write", "function"), "function is for Modbus", "remove function"
+        if isinstance(point.address, Bacnet):
+            yield from _bacnet_way(point, point.address, priority, path)
         return
     if priority is not None:
         yield (*path, "write", "priority"), f"priority {priority} where Modbus has none", "remove priority"
@@ -49,6 +51,15 @@ def _way(point: Point, path: KeyPath) -> Iterator[Rule]:
     if function == "single" and point.registers > 1 and point.address.table == "holding" and not point.bit_range:
         step = "remove function: a device may take one half of a value"
         yield (*path, "write", "function"), f"function 6 writes one register, {point.id} has {point.registers}", step
+
+
+def _bacnet_way(point: Point, address: Bacnet, priority: int | None, path: KeyPath) -> Iterator[Rule]:
+    """Every BACnet write says which slot it takes; what a device measures is not written."""
+    if priority is None:
+        step = "add write: {priority: 10}, or another slot from 8 to 16"
+        yield (*path, "write"), f"{point.id} can be written without a priority", step
+    if address.kind is not None and address.kind.endswith("-input"):
+        yield (*path, "access"), f"{address.reference} is an input and measures", "remove access"
 
 
 def _bounds(point: Point, write: Write, path: KeyPath) -> Iterator[Rule]:
