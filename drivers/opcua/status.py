@@ -136,6 +136,9 @@ def refusal(error: BaseException, where: str, what: str, own_certificate: str) -
     if isinstance(error, InvalidSignature):
         step = "do not use this server before it is known why"
         return LinkRefused("the server's signature is wrong: it does not hold its key", where=where, next_step=step)
+    if isinstance(error, ConnectionRefusedError):
+        step = "check the port, and that the OPC UA server runs"
+        return LinkRefused("connection refused", where=where, next_step=step)
     if isinstance(error, ConnectionError) and own_certificate and not isinstance(error, Broken):
         step = f"let the server trust {own_certificate}, and see its log"
         return LinkRefused(f"the server closed the connection when asked to {what}", where=where, next_step=step)

@@ -81,6 +81,7 @@ class PlantServer:
         self.calls: list[tuple[Any, ...]] = []
         self._pki, self._refresh_s, self._first_namespaces, self._now = pki, refresh_s, first_namespaces, now
         self._nodes: dict[str, ua.NodeId] = {}
+        self._kinds: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
         self._server: Any = None
@@ -161,7 +162,7 @@ class PlantServer:
         empty: Any = {"String": "", "Boolean": False}.get(variable.type, 0)
         node_id = ua.NodeId(variable.path.replace("/", "."), index)
         node = await parent.add_variable(node_id, f"{index}:{name}", ua.Variant(empty, kind))
-        self._nodes[variable.path] = node_id
+        self._nodes[variable.path], self._kinds[variable.path] = node_id, kind
         if variable.writable:
             await node.set_writable()
         if variable.unit is not None:
@@ -212,7 +213,9 @@ class PlantServer:
 
     async def put(self, path: str, value: Any, status: int = 0, source_time: datetime.datetime | None = None) -> None:
         """Gives a variable a value, with a status code and a source time."""
-        variant = value if isinstance(value, ua.Variant) else ua.Variant(value)
+        variant = (
+            value if isinstance(value, ua.Variant) else ua.Variant(value, self._kinds.get(path, ua.VariantType.Double))
+        )
         stamp = source_time or datetime.datetime.now(datetime.UTC)
         await self._server.write_attribute_value(
             self._nodes[path], ua.DataValue(variant, ua.StatusCode(status), SourceTimestamp=stamp)
