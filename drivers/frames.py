@@ -103,7 +103,8 @@ class Scanner:
         self._longest = longest
         self._keep = keep
         self._data = b""
-        self._base = 0
+        self.base = 0
+        """Offset in the stream of the bytes that `match` is given."""
         self._noise_at = 0
         self._noise = 0
         self._noise_bytes = bytearray()
@@ -135,16 +136,16 @@ class Scanner:
                 at += 1
                 continue
             yield from self._flush()
-            yield replace(matched, at=matched.at + self._base)
+            yield replace(matched, at=matched.at + self.base)
             at += max(1, len(matched.raw))
         self._data = data[at:]
-        self._base += at
+        self.base += at
 
     def _skip(self, data: bytes, first: int, last: int) -> None:
         if first == last:
             return
         if not self._noise:
-            self._noise_at = self._base + first
+            self._noise_at = self.base + first
         self._noise += last - first
         room = self._keep - len(self._noise_bytes)
         if room > 0:

@@ -13,6 +13,7 @@ from .frames import FrameDecoder
 DRIVERS: dict[str, str] = {
     "modbus": "drivers.modbus.driver:ModbusDriver",
     "opcua": "drivers.opcua.driver:OpcUaDriver",
+    "bacnet": "drivers.bacnet.driver:BacnetDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""
@@ -37,6 +38,7 @@ FRAME_DECODERS: dict[str, str] = {
     "dlt645-2007": "drivers.dlt645.frames:Decoder2007",
     "dlt645-1997": "drivers.dlt645.frames:Decoder1997",
     "cjt188": "drivers.cjt188.frames:Decoder",
+    "mbus": "drivers.mbus.frames:Decoder",
 }
 """Protocol, as `plantroom decode` calls it, to import string of its frame decoder."""
 
