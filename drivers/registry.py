@@ -14,6 +14,7 @@ DRIVERS: dict[str, str] = {
     "modbus": "drivers.modbus.driver:ModbusDriver",
     "opcua": "drivers.opcua.driver:OpcUaDriver",
     "bacnet": "drivers.bacnet.driver:BacnetDriver",
+    "bacnet": "drivers.bacnet.driver:BacnetDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""

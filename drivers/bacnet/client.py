@@ -119,6 +119,10 @@ class BacnetClient:
         self._check_open()
         return await self._directory.find(instance, self.own.apdu_timeout_s)
 
+    def known(self, instance: int) -> Peer | None:
+        """What `resolve` remembers."""
+        return self._directory.known(instance)
+
     def forget(self, instance: int) -> None:
         """The device may have moved: the next `resolve` asks for it."""
         self._directory.forget(instance)

@@ -205,7 +205,10 @@ _STATUS: dict[str, str] = {
     "internal-error": "BadDeviceFailure", "hardware-error": "BadDeviceFailure", "not-configured": "BadConfigurationError",
     "timeout": "BadTimeout", "unknown-subscription": "BadSubscriptionIdInvalid", "log-buffer-full": "BadNoData",
     "logged-value-purged": "BadNoData", "character-set-not-supported": "BadDecodingError",
-    "out-of-memory": "BadOutOfMemory", "unknown-route": "BadNoCommunication", "network-down": "BadNoCommunication",
+    "abort-buffer-overflow": "BadResponseTooLarge", "abort-segmentation-not-supported": "BadResponseTooLarge",
+    "abort-apdu-too-long": "BadResponseTooLarge", "abort-other": "BadCommunicationError",
+    "reject-other": "BadServiceUnsupported", "out-of-memory": "BadOutOfMemory", "unknown-route": "BadNoCommunication",
+    "network-down": "BadNoCommunication",
 }  # fmt: skip
 
 _NUMBERS = {number: name for name, number in PROPERTIES.items()}
@@ -222,9 +225,9 @@ def property_name(number: int) -> str:
 
 
 def error_text(error_class: int, code: int) -> str:
-    """Class and code as people read them: `object/unknown-object`."""
+    """An error code as people read it, `unknown-object`; one that the standard lacks with its class."""
     known = ERROR_CLASSES[error_class] if error_class < len(ERROR_CLASSES) else f"class {error_class}"
-    return f"{known}/{ERROR_CODES.get(code, f'code {code}')}"
+    return ERROR_CODES.get(code) or f"{known}, code {code}"
 
 
 def error_status(code: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pymodbus.exceptions
 import pytest
 import serial
+from bacnet_device import Device, serving
 from modbus_slave import Slave, checksum, pty_server, rtu_tcp_server, tcp_reply, tcp_server
 
 from device_profiles.errors import (
@@ -26,7 +27,7 @@ from device_profiles.errors import (
 )
 from device_profiles.reading import PointFault
 from device_profiles.schema import Point
-from drivers.base import Address, Batch, CanLearn, Driver, Limits, LinkConfig, Session
+from drivers.base import Address, BacnetLink, Batch, CanLearn, Driver, Limits, LinkConfig, Session
 from drivers.fake import FakeDevice, FakeDriver
 from drivers.registry import DRIVERS, load_driver
 
@@ -49,9 +50,10 @@ class World:
     """honest, late (each reply comes with the next request), foreign, garbage."""
     open_count: Callable[[], int] = lambda: -1
     held: list[bytes] = field(default_factory=list)
+    points: Callable[..., list[Point]] = points
 
     def plan(self, *regs: int) -> tuple[Batch, ...]:
-        return self.driver.plan(points(*regs), Limits(max_gap=0), None, self.link)
+        return self.driver.plan(self.points(*regs), Limits(max_gap=0), None, self.link)
 
     def moody(self, reply: bytes, foreign: bytes, garbage: bytes) -> list[bytes]:
         """What goes over the wire instead of a reply."""
@@ -116,6 +118,35 @@ async def rtu_tcp_world() -> AsyncIterator[World]:
         yield world
 
 
+def analog_values(*instances: int) -> list[Point]:
+    kind = {"type": "u16"}
+    return [Point.model_validate({"id": f"r{at}", "object": f"analog-value:{at}", **kind}) for at in instances]
+
+
+@asynccontextmanager
+async def bacnet_world() -> AsyncIterator[World]:
+    slave = Slave(frozenset({1}))
+    device = Device(instance=1)
+
+    def mood(asked: bytes, answers: list[bytes]) -> list[bytes]:
+        device.absent = {(2, reg) for _, reg in slave.refused}
+        sent: list[bytes] = []
+        for answer in device.hear(asked) if device.absent else answers:
+            if answer[6] >> 4 == 1:
+                sent.append(answer)  # I-Am
+                continue
+            foreign = answer[:7] + bytes((answer[7] ^ 0x80,)) + answer[8:]
+            sent += world.moody(answer, foreign, answer[:9] + b"\x0e" + answer[10:])
+        return sent
+
+    async with serving(device) as wire:
+        wire.mood = mood
+        own = BacnetLink(peers=(wire.place,), apdu_timeout_s=TIMEOUT_S)
+        link = LinkConfig("bacnet-1", "bacnet", host="127.0.0.1", port=0, timeout_s=TIMEOUT_S, bacnet=own)
+        world = World(load_driver("bacnet"), link, slave, unplug=lambda: None, points=analog_values)
+        yield world
+
+
 @asynccontextmanager
 async def fake_world() -> AsyncIterator[World]:
     slave = Slave(frozenset({1}))
@@ -135,9 +166,19 @@ async def fake_world() -> AsyncIterator[World]:
     yield world
 
 
-WORLDS = {"modbus tcp": tcp_world, "modbus serial": pty_world, "modbus rtu+tcp": rtu_tcp_world, "fake": fake_world}
+WORLDS = {
+    "modbus tcp": tcp_world,
+    "modbus serial": pty_world,
+    "modbus rtu+tcp": rtu_tcp_world,
+    "bacnet": bacnet_world,
+    "fake": fake_world,
+}
 ON_A_WIRE = {name: world for name, world in WORLDS.items() if name != "fake"}
 EVERY = pytest.mark.parametrize("world_of", WORLDS.values(), ids=WORLDS.keys())
+WITH_CONNECTION = {name: world for name, world in WORLDS.items() if name != "bacnet"}
+WITH_REGISTERS = {name: world for name, world in WORLDS.items() if name.startswith("modbus")}
+EVERY_CONNECTION = pytest.mark.parametrize("world_of", WITH_CONNECTION.values(), ids=WITH_CONNECTION.keys())
+EVERY_MODBUS = pytest.mark.parametrize("world_of", WITH_REGISTERS.values(), ids=WITH_REGISTERS.keys())
 EVERY_WIRE = pytest.mark.parametrize("world_of", ON_A_WIRE.values(), ids=ON_A_WIRE.keys())
 WorldOf = Callable[[], contextlib.AbstractAsyncContextManager[World]]
 
@@ -188,7 +229,7 @@ async def test_one_bad_register_loses_no_other(world_of: WorldOf) -> None:
         assert values == {f"r{reg}": reg for reg in range(5, 12) if reg != 7}
 
 
-@EVERY_WIRE
+@EVERY_MODBUS
 async def test_what_was_learned_is_told_once_and_repairs_the_plan(world_of: WorldOf) -> None:
     async with world_of() as world, world.driver.open(world.link) as session:
         assert isinstance(session, CanLearn)
@@ -246,7 +287,7 @@ async def test_cancelling_whoever_holds_the_session_closes_the_link(world_of: Wo
             assert list(await session.read(Address(1), batch)) == [1]
 
 
-@EVERY
+@EVERY_CONNECTION
 async def test_a_link_that_goes_away_is_a_lost_link(world_of: WorldOf) -> None:
     async with world_of() as world, world.driver.open(world.link) as session:
         [batch] = world.plan(1)
@@ -282,7 +323,7 @@ async def test_no_late_foreign_or_garbled_reply_becomes_a_value(world_of: WorldO
         assert list(await session.read(Address(1), near)) == [1, 2]
 
 
-@EVERY_WIRE
+@EVERY_MODBUS
 async def test_broadcast_is_refused_for_reads(world_of: WorldOf) -> None:
     async with world_of() as world, world.driver.open(world.link) as session:
         with pytest.raises(PlantroomError, match="broadcast"):
@@ -293,13 +334,14 @@ UNREACHABLE = {
     "modbus tcp": LinkConfig("tcp-1", "tcp", host="127.0.0.1", port=1),
     "modbus serial": LinkConfig("rs485-1", "serial", path="/dev/no-such-port"),
     "modbus rtu+tcp": LinkConfig("server-1", "rtu+tcp", host="127.0.0.1", port=1),
+    "bacnet": LinkConfig("bacnet-1", "bacnet", host="192.0.2.1/24", port=47808),
 }
 
 
 @pytest.mark.parametrize("name", UNREACHABLE)
 async def test_a_link_that_cannot_be_opened_says_why_and_what_to_do(name: str) -> None:
     with pytest.raises(LinkRefused) as caught:
-        async with load_driver("modbus").open(UNREACHABLE[name]):
+        async with load_driver(name.split()[0]).open(UNREACHABLE[name]):
             pass
     assert caught.value.next_step
     assert UNREACHABLE[name].id in str(caught.value)
