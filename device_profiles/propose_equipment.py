@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .propose_names import dictionary, tokens
 
@@ -17,6 +17,8 @@ _ALPHA = re.compile(r"[A-Za-z]+")
 _ENOUGH = 64
 """Beyond so many repetitions nothing is more certain."""
 
+LEAST = 3
+"""Objects that a piece of equipment has at the least."""
 FALLBACK_CLASS = "ahu"
 """The class of a device that nothing tells apart: profiles must name one; confidence 0 says that a person has to choose."""
 
@@ -40,7 +42,18 @@ def split(names: Sequence[str]) -> list[tuple[str, str]]:
             options,
             key=lambda cut: (_goodness(cut, len(prefixes[cut[1].casefold()]), len(leaves[cut[0]])), -len(cut[0])),
         )
-    return [best[name] for name in names]
+    sizes = Counter(prefix for prefix, _ in best.values())
+    return [_merged_up(best[name], sizes) for name in names]
+
+
+def _merged_up(cut: tuple[str, str], sizes: Mapping[str, int]) -> tuple[str, str]:
+    """Two objects are no equipment: they belong to the group around them, or to the device itself."""
+    prefix, leaf = cut
+    if not prefix or sizes[prefix] >= LEAST:
+        return cut
+    around = [outer for outer in sizes if prefix.startswith(outer) and sizes[outer] >= LEAST and outer != prefix]
+    outer = max(around, key=len, default="")
+    return outer, (prefix + leaf)[len(outer) :]
 
 
 def _cuts(name: str) -> list[int]:
@@ -81,7 +94,7 @@ def class_of(texts: Iterable[str], points: Iterable[str]) -> tuple[str, float, s
     for cls, kind in dictionary().equipment.items():
         typical = sorted(set(ids) & kind.points)
         if typical:
-            votes[cls] += 6.0 * len(typical) / math.sqrt(len(kind.points) * max(4, len(set(ids))))  # type: ignore[assignment]
+            votes[cls] += 10.0 * len(typical) / math.sqrt(len(kind.points) * max(4, len(set(ids))))  # type: ignore[assignment]
             reasons[cls].append("has " + ", ".join(typical[:4]) + (" ..." if len(typical) > 4 else ""))
     if not votes:
         return FALLBACK_CLASS, 0.0, "nothing tells its class"
