@@ -121,9 +121,7 @@ def _variable(header: Header | None, data: bytes) -> Answer:
     while at < len(data):
         if data[at] == _FILLER:
             at += 1
-        elif data[at] in (_SAME_STORED = 0x3E
-"""Of the second counter: unit of the first, value of the last settlement."""
-_MANUFACTURER, _MORE):
+        elif data[at] in (_MANUFACTURER, _MORE):
             return Answer(header, tuple(found), data[at] == _MORE, data[at + 1 :])
         else:
             record, at = _record(data, at)
