@@ -160,7 +160,7 @@ def test_a_fixed_answer() -> None:
     assert (answer.header.id, answer.header.medium) == ("12345678", "water")
     assert [(record.value, record.unit, record.storage) for record in answer.records] == [
         (0.001, "m3", 0),
-        (None, None, 1),
+        (0.135, "m3", 1),
     ]
 
 
