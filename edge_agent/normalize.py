@@ -22,11 +22,13 @@ from operator import le
 from typing import Any
 
 from device_profiles.reading import Acquisition, Flagged, PointFault, Raw, Sample, Severity, Value, severity_of
+from device_profiles.schema import Point
 from drivers.base import Layout
 from edge_agent.conversion import CLOSED, NO_VALUE, ROUND, UNKNOWN_SCALE, Converter, scale_factor
 from edge_agent.counters import Counter, wrap_of
 from edge_agent.form import Beats, Form, send, start_slots
 from edge_agent.model import Device
+from edge_agent.ratios import known_params, read_params
 
 REPEAT_BAD_MS = 900_000
 """A bad point is said again after this long."""
@@ -65,7 +67,7 @@ class Normalizer:
         memory = memory or {}
         self._device = device
         self._points = {point.id: point for point in device.points}
-        self._params = _known_params(device, memory.get("params", {}))
+        self._params = known_params(device, memory.get("params", {}))
         self._factors: dict[str, tuple[Fraction | None, str]] = {}
         self._converters = {point.id: Converter(point, self._params) for point in device.points}
         remembered = memory.get("counters", {})
@@ -111,10 +113,22 @@ class Normalizer:
                 misfits.append((name, converter.misfit))
         return misfits
 
+    def raw_step(self, point: Point) -> float | None:
+        """The largest difference of two raw values of a point that is no news; None where nobody knows."""
+        converter = self._converters[point.id]
+        if not converter.is_number:
+            return 0.0
+        steps = []
+        if isinstance(point.cov, int | float) and not isinstance(point.cov, bool):
+            steps.append(point.cov / abs(float(point.scale or 1)))
+        if point.deadband is not None and converter.slope:
+            steps.append(point.deadband / abs(float(converter.slope)))
+        return max(steps, default=None)
+
     def memory(self) -> dict[str, Any]:
         """The state that outlives the process, JSON-able: counters and ratios."""
         counters = {name: counter.memory() for name, counter in self._counters.items()}
-        read = _read_params(self._device) & self._params.keys()
+        read = read_params(self._device) & self._params.keys()
         return {"counters": counters, "params": {name: str(self._params[name]) for name in sorted(read)}}
 
     def resend(self) -> None:
@@ -297,7 +311,8 @@ class Normalizer:
         What is said of a point (status, flags) goes out when it changes; while it stays, the value is worth sending or not as
         any other.
         """
-        source_ms, said, flags = None, "", ()
+        source_ms, said = None, ""
+        flags: tuple[str, ...] = ()
         if isinstance(raw, PointFault):
             self._fault(name, raw, t_ms, out)
             return None, None
@@ -402,24 +417,6 @@ class Normalizer:
                 factor = Fraction(1) if scale_from is None else self._factors.get(scale_from.point, (None, ""))[0]
                 converter.rescale(self._params, factor, UNKNOWN_SCALE)
         self._epoch += 1
-
-
-def _read_params(device: Device) -> set[str]:
-    """Ratios that live in a register of the device and are not given in the configuration."""
-    params = device.profile.params.items()
-    return {name for name, param in params if param.register_ is not None and name not in device.params}
-
-
-def _known_params(device: Device, kept: Mapping[str, str]) -> dict[str, Decimal]:
-    """The ratios that are known before anything is read: configured, else kept from the register, else the profile's default."""
-    in_register = _read_params(device)
-    known = {name: Decimal(kept[name]) for name in in_register & kept.keys()}
-    for name, param in device.profile.params.items():
-        if name in device.params:
-            known[name] = Decimal(repr(device.params[name]))
-        elif name not in in_register and param.default is not None:
-            known[name] = Decimal(repr(param.default))
-    return known
 
 
 def _plain_number(form: Form, at: int, raw: Heard, counter: Counter | None) -> float | None:

@@ -21,6 +21,7 @@ from edge_agent.line_load import groups_of
 from edge_agent.model import Device
 from edge_agent.normalize import Heard, Normalizer
 from edge_agent.schedule import Entry
+from edge_agent.subscription import Subscription, audit_period_s
 from gateway.contract.messages import MAX_SAMPLES, State
 
 DOWN_AFTER = 3
@@ -34,6 +35,11 @@ KEEP_EVERY_S = 900.0
 """Counters are remembered this often: a crash costs nothing but the sharpness of the next decision about a fall."""
 _SERIAL = "serial_number"
 _log = structlog.get_logger("poller")
+CARE_S = 30.0
+"""Between two looks at a device's subscription."""
+STALE_AFTER = 3
+"""Polls without a fresh value."""
+Mode = Literal["cov", "polled", "stale"]
 Reachability = Literal["ok", "degraded", "down", "disabled"]
 
 
@@ -55,7 +61,8 @@ class Group:
     """Points of a device that are read together: by one period, or at the marks of one alignment."""
 
     __slots__ = (
-        "batches", "entry", "heard_at", "is_aligned", "is_params", "is_suspect", "missing", "period_s", "points", "polled",
+        "batches", "entry", "heard_at", "is_aligned", "is_audit", "is_care", "is_failing", "is_params", "is_suspect", "missing",
+        "period_s", "points", "polled",
     )  # fmt: skip
 
     def __init__(self, polled: Polled, points: Sequence[Point], period_s: float, *, is_aligned: bool = False) -> None:
@@ -65,6 +72,12 @@ class Group:
         self.is_aligned = is_aligned
         self.is_params = False
         self.is_suspect = False
+        self.is_audit = False
+        """Reads what the device reports by itself, to prove and to check it."""
+        self.is_care = False
+        """Reads nothing: looks after the subscription."""
+        self.is_failing = False
+        """The last read of it brought nothing."""
         self.batches: tuple[tuple[Batch, Form], ...] = ()
         self.missing: tuple[tuple[Batch, Form], ...] = ()
         """What the last read for a mark did not bring; the next try reads only that."""
@@ -86,6 +99,11 @@ class Polled:
         """The serial number that was read from a register, or what the driver found out (`learned.IDENTITY`)."""
         self.groups: list[Group] = []
         self.params: Group | None = None
+        self.subscription: Subscription | None = None
+        """None where the link's devices report nothing."""
+        self.care: Group | None = None
+        self.places: dict[str, tuple[Form, int]] = {}
+        """Where a reported value belongs: the form of its point, and its place there."""
         self.is_planned = False
         self.is_gone = False
         """Replaced or removed: what still arrives for it is dropped."""
@@ -111,8 +129,7 @@ class Polled:
             self._form_groups()
 
     def _form_groups(self) -> None:
-        for (period_s, is_aligned), points in groups_of(self.device.points).items():
-            self.groups.append(Group(self, points, period_s, is_aligned=is_aligned))
+        self.regroup()
         wanted = dict(self._param_points())
         serial = self.device.profile.serial
         if serial is not None:
@@ -123,9 +140,36 @@ class Polled:
             self.params = Group(self, tuple(wanted.values()), period_s)
             self.params.is_params = True
 
+    def regroup(self) -> None:
+        """Makes groups anew, none of them planned: what the device reports by itself is only audited."""
+        taken = self.subscription.taken if self.subscription is not None else frozenset()
+        points = [point for point in self.device.points if point.id not in taken]
+        self.groups = [
+            Group(self, members, period_s, is_aligned=is_aligned)
+            for (period_s, is_aligned), members in groups_of(points).items()
+        ]
+        audits: dict[float, list[Point]] = {}
+        for point in self.device.points:
+            if point.id in taken:
+                audits.setdefault(audit_period_s(point), []).append(point)
+        for period_s, members in audits.items():
+            group = Group(self, members, period_s)
+            group.is_audit = True
+            self.groups.append(group)
+        self.is_planned = False
+
+    def offer(self) -> None:
+        """From now on the device may report points by itself."""
+        if self.subscription is None:
+            self.subscription = Subscription(self.device, self.normalizer.raw_step)
+            self.care = Group(self, (), CARE_S)
+            self.care.is_care = True
+
     def reads(self) -> tuple[Group, ...]:
-        """Everything that is read of it again and again, as far as it is known."""
-        return (*self.groups, *((self.params,) if self.params is not None and self.params.batches else ()))
+        """Everything that is done for it again and again, as far as it is known."""
+        params = (self.params,) if self.params is not None and self.params.batches else ()
+        care = (self.care,) if self.care is not None else ()
+        return (*care, *self.groups, *params)
 
     def _param_points(self) -> dict[str, Point]:
         """A point for each ratio that lives in a register and is not given in the configuration."""
@@ -157,6 +201,13 @@ class Polled:
         if self.params is not None:
             batches = driver.plan(self.params.points, limits, self.layout, link)
             self.params.batches = tuple((batch, _NO_FORM) for batch in batches)
+        self.places = {
+            name: (form, at)
+            for group in self.groups
+            if not group.is_aligned
+            for _, form in group.batches
+            for name, at in form.places().items()
+        }
         self.is_planned = True
 
     def take_params(self, batch: Batch, heard: Sequence[Heard], t_ms: int) -> None:
@@ -235,7 +286,19 @@ class Polled:
             for group in self.groups
             if group.heard_at is not None and any(point in form.points for _, form in group.batches)
         ]
+        if self.subscription is not None and (reported_at := self.subscription.heard_at(point)) is not None:
+            times.append(reported_at)
         return max(times, default=None)
+
+    def mode_of(self, point: str, now: float) -> Mode:
+        """How a point is kept up to date: `stale` when the device said nothing of it for three polls, or its audit failed."""
+        group = next((group for group in self.groups if any(point in form.points for _, form in group.batches)), None)
+        heard_at = self.heard_at(point)
+        if group is None or heard_at is None or self.state in ("down", "disabled"):
+            return "stale"
+        if group.is_audit:
+            return "stale" if group.is_failing else "cov"
+        return "stale" if now - heard_at > STALE_AFTER * max(group.period_s, 1.0) else "polled"
 
     # Whether it answers.
 

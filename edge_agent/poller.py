@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 
 from device_profiles.errors import LinkError, LinkLost
-from drivers.base import Driver, Layout, LinkConfig, Session
+from drivers.base import Address, CanSubscribe, Driver, Layout, LinkConfig, Session
 from edge_agent.asked import Asked, AskQueue, Job
 from edge_agent.clock import Clock
 from edge_agent.lanes import Lanes
+from edge_agent.listener import Listener
 from edge_agent.model import Device
-from edge_agent.polled import DOWN_AFTER, Group, Polled, Sink
+from edge_agent.polled import DOWN_AFTER, Group, Mode, Polled, Sink
 from edge_agent.reader import Reader
 from edge_agent.schedule import PROBE_SHARE, Entry
 from edge_agent.supervisor import Backoff, Supervisor
@@ -104,6 +105,7 @@ class LinkPoller:
             memory = _with_memory_of(memory, polled)
             polled.is_gone = True
             self._turns.park(polled)
+            self._unsubscribe(polled)
             del self._devices[device_id]
         for device_id, device in wanted.items():
             if device_id in self._devices:
@@ -114,6 +116,12 @@ class LinkPoller:
             else:
                 self._turns.enter(polled)
         self._wake()
+
+    def _unsubscribe(self, polled: Polled) -> None:
+        """A device that is not polled any more is told so, when its lane is free; nobody waits for it."""
+        if self._reader is not None and polled.subscription is not None and polled.subscription.taken:
+            answer = self._asks.add(_unsubscribe, polled.address, is_command=False)
+            answer.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
     async def ask(self, device_id: str, job: Job[_Result], *, is_command: bool = False) -> _Result:
         """Runs `job` between reads and gives its result; commands go before people's reads, both before everything else.
@@ -143,9 +151,17 @@ class LinkPoller:
         heard_at = polled.heard_at(point) if polled is not None else None
         return None if heard_at is None else max(0.0, self._clock.monotonic() - heard_at)
 
+    def modes_of(self, device_id: str) -> dict[str, Mode]:
+        """How each point of a device is kept up to date: `cov`, `polled` or `stale`. Empty for a device that is not here."""
+        polled, now = self._devices.get(device_id), self._clock.monotonic()
+        if polled is None:
+            return {}
+        return {point.id: polled.mode_of(point.id, now) for point in polled.device.points if not point.internal}
+
     def figures(self) -> dict[str, Any]:
         """What the link does: counts since the start, and the share of time it was busy."""
         states = [polled.state for polled in self._devices.values()]
+        subscriptions = [polled.subscription for polled in self._devices.values() if polled.subscription is not None]
         elapsed = max(1e-9, self._clock.monotonic() - self._began)
         return {
             "state": "open" if self._reader is not None else "closed",
@@ -156,6 +172,9 @@ class LinkPoller:
             "failed": self._turns.failed,
             "late": self._turns.schedule.late,
             "skipped": self._turns.schedule.skipped,
+            "subscribed": sum(len(subscription.taken) for subscription in subscriptions),
+            "changes": sum(subscription.changes for subscription in subscriptions),
+            "missed": sum(subscription.missed for subscription in subscriptions),
             "connects": self._connects,
             "attempts": self._turns.since_answer,
             "crashes": self._supervisor.crashes,
@@ -186,7 +205,10 @@ class LinkPoller:
         turns = self._turns
         turns.answered_at = now = self._clock.monotonic()
         turns.schedule.restart(now)
-        self._lanes = lanes = Lanes(session)
+        for polled in self._devices.values():
+            turns.afresh(polled)
+        lanes: Lanes[Entry[Group]] = Lanes(session)
+        self._lanes = lanes
         self._workers, self._probing = lanes.workers, 0
         turns.probes.share = lanes.most_probes if lanes.has_spare_probes else PROBE_SHARE
         self._reader = Reader(session, self._driver, self.link, self._clock, self._interrupt)
@@ -231,15 +253,22 @@ class LinkPoller:
         """Runs the workers until the link is lost. Raises LinkError, or what is a bug."""
         lanes = self._lanes
         assert lanes is not None, "the link was opened"
-        if lanes.workers == 1:
+        if lanes.workers == 1 and reader.subscriber is None:
             await self._work(reader, lanes)
             return
         try:
             async with asyncio.TaskGroup() as group:
+                if reader.subscriber is not None:
+                    listener = Listener(reader.subscriber, self._devices, self._clock, self._reports_less)
+                    group.create_task(listener.run(), name=f"link {self.link.id} listener")
                 for number in range(lanes.workers):
                     group.create_task(self._work(reader, lanes), name=f"link {self.link.id} worker {number}")
         except BaseExceptionGroup as errors:
             raise _first_of(errors) from errors
+
+    def _reports_less(self, polled: Polled, points: Sequence[str], reason: str) -> None:
+        self._turns.lost(polled, points, reason)
+        self._wake()
 
     async def _work(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> None:
         """One worker: waits for the turnstile, takes what is next, does it."""
@@ -333,6 +362,11 @@ class LinkPoller:
     def _is_silent(self) -> bool:
         """No device of the link answers."""
         return all(polled.state in ("down", "disabled") for polled in self._devices.values())
+
+
+async def _unsubscribe(session: Session, address: Address) -> None:
+    if isinstance(session, CanSubscribe):
+        await session.unsubscribe(address)
 
 
 def _first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -13,7 +13,7 @@ import structlog
 
 from device_profiles.errors import DeviceError, DeviceTimeout
 from device_profiles.reading import Acquisition
-from drivers.base import Batch, CanLearn, CanLocate, Driver, LinkConfig, Session
+from drivers.base import Batch, CanLearn, CanLocate, CanSubscribe, Driver, LinkConfig, Session
 from edge_agent.clock import Clock
 from edge_agent.form import Form
 from edge_agent.polled import Group, Polled
@@ -53,6 +53,7 @@ class Reader:
         self._interrupt = interrupt
         self._locator = session if isinstance(session, CanLocate) else None
         self._learner = session if isinstance(session, CanLearn) else None
+        self.subscriber = session if isinstance(session, CanSubscribe) else None
 
     async def prepare(self, polled: Polled) -> None:
         """Locates what has to be located, plans, and reads what the values depend on."""
@@ -91,6 +92,8 @@ class Reader:
                     polled.emit(acquisition)
                     began, t_ms = now, polled.next_stamp()
                     acquisition = Acquisition(polled.device.id, t_ms, mark_ms=mark_ms)
+                if group.is_audit and polled.subscription is not None:
+                    polled.subscription.audit(batch.points, heard, now)
                 normalizer.take(form, heard, t_ms, acquisition, marked=mark_ms is not None, late=entry.is_late)
                 if normalizer.has_later:
                     missing.append((batch, form))
@@ -112,6 +115,19 @@ class Reader:
             heard = await self.session.read(group.polled.address, batch)
             group.polled.take_params(batch, heard, self._clock.wall_ms())
         group.polled.emit(None)
+
+    async def subscribe(self, polled: Polled) -> bool:
+        """Offers the device's points to it. True when other points are reported from now on. Raises LinkError."""
+        subscription = polled.subscription
+        if self.subscriber is None or subscription is None or not subscription.offered:
+            return False
+        subscription.begin(self._clock.monotonic())
+        try:
+            taken = await self.subscriber.subscribe(polled.address, subscription.offered, polled.layout)
+        except DeviceError as error:
+            _log.info("a device takes no subscription", device=polled.device.id, reason=str(error))
+            taken = frozenset()
+        return subscription.took(taken)
 
     async def probe(self, polled: Polled) -> None:
         """Asks for the cheapest batch, only to hear whether the device answers."""

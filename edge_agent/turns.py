@@ -5,7 +5,7 @@ It decides nothing about the link itself and nothing about who is next: the poll
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -61,15 +61,18 @@ class Turns:
         try:
             if not polled.is_planned and not await self._prepare(reader, polled):
                 return
-            if group.is_params:
+            if group.is_care:
+                await self._care(reader, polled)
+            elif group.is_params:
                 await reader.read_params(group)
             elif entry.is_alive:
                 outcome = await reader.read(group, entry)
                 self._answered(polled, outcome)
-                group.heard_at = outcome.at
+                group.heard_at, group.is_failing = outcome.at, False
                 group.missing = outcome.missing
                 is_over = not outcome.missing
         except DeviceError as error:
+            group.is_failing = True
             self._missed(polled, error)
         finally:
             now = self._clock.monotonic()
@@ -110,9 +113,50 @@ class Turns:
             polled.down("BadConfigurationError", error.what)
             self.park(polled)
             return False
-        if not polled.is_gone:
-            self.enter(polled)
+        if polled.is_gone:
+            return True
+        if reader.subscriber is not None:
+            polled.offer()
+            if polled.state != "down":
+                await self._care(reader, polled)
+        self.enter(polled)
         return True
+
+    async def _care(self, reader: Reader, polled: Polled) -> None:
+        """Subscribes what is not reported, or not reported well, when it is time to."""
+        subscription = polled.subscription
+        if subscription is None:
+            return
+        now = self._clock.monotonic()
+        missed = subscription.check(now)
+        if missed:
+            _log.warning(
+                "a device did not report changes", device=polled.device.id, points=missed[:5], count=len(missed)
+            )
+        if subscription.is_due(now) and await reader.subscribe(polled) and not polled.is_gone:
+            self._regroup(polled)
+
+    def lost(self, polled: Polled, points: Sequence[str], reason: str) -> None:
+        """Points that a device does not report any more are polled from now on."""
+        if polled.subscription is not None and polled.subscription.lost(points):
+            _log.info("a device reports less", device=polled.device.id, count=len(points), reason=reason)
+            self._regroup(polled)
+
+    def afresh(self, polled: Polled) -> None:
+        """The link is open again, or the device gone: nothing is reported any more."""
+        if polled.subscription is not None and polled.subscription.over():
+            self._regroup(polled)
+        elif polled.subscription is not None:
+            polled.is_planned = False  # the next turn subscribes
+
+    def _regroup(self, polled: Polled) -> None:
+        """Other points are reported than before: the reads are formed anew, all due now."""
+        for group in polled.groups:
+            if group.entry is not None:
+                self.schedule.remove(group.entry)
+        polled.regroup()
+        if polled.state not in ("down", "disabled") and not polled.is_gone:
+            self.enter(polled)
 
     def _answered(self, polled: Polled, outcome: Outcome) -> None:
         self.reads += 1
@@ -127,6 +171,7 @@ class Turns:
         self.failed += 1
         if polled.missed(error.status, error.what):
             _log.info("a device is down", device=polled.device.id, reason=str(error))
+            self.afresh(polled)
         if polled.state == "down":
             self.park(polled)
         if not polled.is_gone:
