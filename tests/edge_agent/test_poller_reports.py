@@ -80,7 +80,7 @@ async def test_what_is_not_reported_any_more_is_polled_at_once_and_subscribed_ag
         assert it.poller.modes_of("room-1")["x_a"] == "polled"
         assert it.poller.modes_of("room-1")["x_b"] == "cov"
         network.reports[1] = frozenset({"x_a", "x_b"})
-        await it.clock.advance(65)
+        await it.clock.advance(95)
         assert it.poller.modes_of("room-1")["x_a"] == "cov"
 
 
