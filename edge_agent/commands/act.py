@@ -146,6 +146,8 @@ class Outcome:
     readback: Value | None = None
     code: str | None = None
     text: str = ""
+    is_out: bool = True
+    """False when it is certain that nothing was written."""
 
 
 def direct(session: Session) -> Ask:
@@ -239,16 +241,27 @@ async def prepare(target: Target, value: Any, *, priority: int | None = None, ex
     )
 
 
-async def carry_out(target: Target, plan: Plan) -> Outcome:
-    """Writes once and reads back. Raises CommandRefused only when the write did not leave the house."""
+async def carry_out(
+    target: Target,
+    plan: Plan,
+    *,
+    until: float | None = None,
+    written: Callable[[], Awaitable[None]] | None = None,
+) -> Outcome:
+    """Writes once and reads back. What has not gone out `until` (monotonic) does not go out; `written` is told when it has.
+
+    Raises CommandRefused only when the write did not leave the house.
+    """
     uncertain: str | None = None
     try:
-        await _write(target, plan.wanted.raw, plan.slot)
+        await _write(target, plan.wanted.raw, plan.slot, until)
     except DeviceRefused as error:
         code = _CODES.get(error.status, "not_writable")
-        return Outcome("failed", plan, None, code, f"the device refused: {error.what}")
+        return Outcome("failed", plan, None, code, f"the device refused: {error.what}", is_out=False)
     except (DeviceError, LinkError) as error:
         uncertain = error.what
+    if uncertain is None and written is not None:
+        await written()
     return await settle(target, plan, uncertain=uncertain)
 
 
@@ -466,13 +479,15 @@ async def _rehearsed(target: Target, raw: Raw, slot: int | None) -> str | None:
         raise _down(target, error) from error
 
 
-async def _write(target: Target, raw: Raw | None, slot: int | None) -> None:
+async def _write(target: Target, raw: Raw | None, slot: int | None, until: float | None = None) -> None:
     """Raises CommandRefused when it did not go out, DeviceError and LinkError when it did, or may have."""
     is_out = False
 
     async def job(session: Session) -> None:
         nonlocal is_out
         writer = _writer(session, target)
+        if until is not None and target.clock.monotonic() >= until:
+            raise CommandRefused("its time was over before it went out", code="expired", where=target.where)
         is_out = True
         await writer.write(target.address, target.point, raw, target.layout, priority=slot)
 
