@@ -14,7 +14,6 @@ DRIVERS: dict[str, str] = {
     "modbus": "drivers.modbus.driver:ModbusDriver",
     "opcua": "drivers.opcua.driver:OpcUaDriver",
     "bacnet": "drivers.bacnet.driver:BacnetDriver",
-    "bacnet": "drivers.bacnet.driver:BacnetDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""
@@ -40,6 +39,7 @@ FRAME_DECODERS: dict[str, str] = {
     "dlt645-1997": "drivers.dlt645.frames:Decoder1997",
     "cjt188": "drivers.cjt188.frames:Decoder",
     "mbus": "drivers.mbus.frames:Decoder",
+    "osdp": "drivers.osdp.frames:Decoder",
 }
 """Protocol, as `plantroom decode` calls it, to import string of its frame decoder."""
 
