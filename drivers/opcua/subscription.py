@@ -68,7 +68,11 @@ class Subscription:
         self._published_at = 0.0
         self._interval_s = 0.0
         self._slack_ms = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._limit_s = 0.0
+        self._is_open = asyncio.Event()
+        self._publishers: list[asyncio.Task[None]] = []
+        self._watcher: asyncio.Task[None] | None = None
+        self._deleting: asyncio.Task[None] | None = None
         self._fresh: set[int] = set()
         """Handles whose first value has not come yet: its source time is of an older change."""
         self.dropped = 0
@@ -152,34 +156,41 @@ class Subscription:
         self._interval_s = max(result.RevisedPublishingInterval, 1.0) / 1000
         self._slack_ms = int(max(2000.0, 2 * result.RevisedPublishingInterval))
         self._published_at = time.monotonic()
-        limit_s = self._watch_s * max(1, result.RevisedMaxKeepAliveCount) + self._channel.link.timeout_s
-        names = [f"opcua publish {n} {self._channel.link.id}" for n in range(_PARALLEL_PUBLISHES)]
-        self._tasks = [asyncio.create_task(self._publish(limit_s * _PARALLEL_PUBLISHES), name=name) for name in names]
-        watch_s = self._watch_s * max(1, result.RevisedMaxKeepAliveCount)
-        self._tasks.append(asyncio.create_task(self._watch(watch_s), name=f"opcua watch {self._channel.link.id}"))
+        silence_s = self._watch_s * max(1, result.RevisedMaxKeepAliveCount)
+        self._limit_s = _PARALLEL_PUBLISHES * (silence_s + self._channel.link.timeout_s)
+        self._is_open.set()
+        link = self._channel.link.id
+        if not self._publishers:
+            self._publishers = [
+                asyncio.create_task(self._publish(), name=f"opcua publish {n} {link}")
+                for n in range(_PARALLEL_PUBLISHES)
+            ]
+        self._watcher = asyncio.create_task(self._watch(silence_s), name=f"opcua watch {link}")
 
     @property
     def _watch_s(self) -> float:
         return 2 * max(self._interval_s, _WATCH_LEAST_S)
 
-    async def _publish(self, limit_s: float) -> None:
-        """Keeps one Publish request waiting at the server."""
+    async def _publish(self) -> None:
+        """Keeps one Publish request waiting at the server, as long as the session lives: what waits there belongs to the session,
+        and an answer to a request that was given up with an earlier subscription would be lost.
+        """
         channel = self._channel
-        while self._id is not None:
+        while True:
+            await self._is_open.wait()
             acknowledged, self._acknowledge = self._acknowledge[:1000], self._acknowledge[1000:]
             try:
-                body, at = await channel.ask(
-                    binary.PUBLISH_REQUEST, binary.publish_parameters(acknowledged), "publishing", limit_s
-                )
+                parameters = binary.publish_parameters(acknowledged)
+                body, at = await channel.ask(binary.PUBLISH_REQUEST, parameters, "publishing", self._limit_s)
                 self._published_at = time.monotonic()
                 told = binary.window(time.time_ns() // 1_000_000, self._slack_ms)
                 self._take(binary.published(body, at, told))
             except DeviceTimeout:
                 continue
             except DeviceError as error:
-                if self._id is not None:
-                    self._end(str(error))
-                return
+                if error.status == "BadTooManyPublishRequests":
+                    return
+                self._end(str(error))
             except LinkError:
                 return
 
@@ -268,6 +279,7 @@ class Subscription:
     def _end(self, reason: str) -> None:
         """Gives everything up; the next `subscribe` begins anew."""
         gone, self._id = self._id, None
+        self._is_open.clear()
         self._interval_s = 0.0
         for device, items in self._devices.items():
             points = tuple(target[1] for handle in items.ids if (target := self._targets[handle]))
@@ -277,11 +289,10 @@ class Subscription:
                 self._ready.append(Unsubscribed(device, points, reason))
         self._devices.clear()
         self._news.set()
-        current = asyncio.current_task()
-        for task in self._tasks:
-            if task is not current:
-                task.cancel()
-        self._tasks = [asyncio.create_task(self._delete(gone), name="opcua end")] if gone is not None else []
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if gone is not None and self._channel.lost is None:
+            self._deleting = asyncio.create_task(self._delete(gone), name=f"opcua end {self._channel.link.id}")
 
     async def _delete(self, subscription: int) -> None:
         with contextlib.suppress(PlantroomError):
@@ -324,10 +335,10 @@ class Subscription:
 
     async def close(self) -> None:
         """Ends the tasks; the session's end ends the subscription."""
-        self._id = None
-        for task in self._tasks:
+        tasks = [task for task in (*self._publishers, self._watcher, self._deleting) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _create(session: UaSession, params: ua.CreateSubscriptionParameters) -> ua.CreateSubscriptionResult:
