@@ -370,11 +370,11 @@ class Subscriptions:
             entry.restarted = stamp
             await self._renew(entry)
 
-    async def restarted(self, instance: int) -> None:
-        """The device was found to have restarted, or to have another Database_Revision: subscribes again."""
+    def restarted(self, instance: int) -> None:
+        """The device was found to have restarted, or to be another one: subscribes again, soon."""
         entry = self._devices.get(instance)
         if entry is not None and entry.watches:
-            await self._renew(entry)
+            self._spawn_renewal(entry)
 
     async def _restart_stamp(self, entry: _Device) -> str:
         result = await BulkReader(self._client, entry.peer).one(Ref(_DEVICE, entry.instance, _RESTARTED))

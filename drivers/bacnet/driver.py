@@ -42,4 +42,8 @@ async def _open(link: LinkConfig, trace: Trace | None) -> AsyncIterator[BacnetSe
     from .session import BacnetSession
 
     async with open_client(link, trace) as client:
-        yield BacnetSession(link, client)
+        session = BacnetSession(link, client)
+        try:
+            yield session
+        finally:
+            await session.close()

@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from device_profiles.address import Bacnet
-from device_profiles.bacnet import MAX_INSTANCE
-from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout
+from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Point
 from drivers.base import Address, Batch, Layout, LinkConfig, WireCount
 
 from . import locate, names
+from .abilities import Abilities, instance_of
 from .bulk import error_of
 from .client import BacnetClient, Peer
 from .codec import (
@@ -61,12 +61,11 @@ class _Device:
         self.checked_at: float | None = None
 
 
-class BacnetSession:
+class BacnetSession(Abilities):
     """A Session that also locates, learns, identifies and asks in parallel (see drivers.base)."""
 
     def __init__(self, link: LinkConfig, client: BacnetClient) -> None:
-        self.link = link
-        self.client = client
+        super().__init__(link, client)
         self._devices: dict[int, _Device] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -82,7 +81,7 @@ class BacnetSession:
 
     def lane(self, device: Address) -> str:
         """A device of our own network has its own lane; those behind a router share their network."""
-        peer = self.client.known(_instance(device))
+        peer = self.client.known(instance_of(device))
         if peer is None:
             return f"device {device.unit}"
         network, separator, _ = peer.address.partition(":0x")
@@ -95,7 +94,7 @@ class BacnetSession:
             return [PointFault("BadNodeIdUnknown", "the device has no object of this name") for _ in batch.points]
         known = self._device(device, request)
         try:
-            peer = await self.client.resolve(_instance(device))
+            peer = await self.client.resolve(instance_of(device))
             if known.checked_at is None or self._loop.time() - known.checked_at >= CHECK_S:
                 await self._check(peer, known, request)
             if request.layout.get("rpm") is False and not request.is_single:
@@ -107,7 +106,7 @@ class BacnetSession:
             quick = request.quick(answer)
             return quick if quick is not None else await self._slow(peer, known, request, answer)
         except DeviceError as error:
-            raise self._placed(error, device) from error.__cause__
+            raise self.placed(error, device) from error.__cause__
 
     async def _slow(
         self, peer: Peer, known: _Device, request: Request, answer: bytes
@@ -209,7 +208,7 @@ class BacnetSession:
 
     def learned(self, device: Address) -> Layout | None:
         """The layout with what was found out since the last call; None when nothing is new."""
-        known = self._devices.get(_instance(device))
+        known = self._devices.get(instance_of(device))
         if known is None or known.news is None:
             return None
         news, known.news = known.news, None
@@ -221,12 +220,12 @@ class BacnetSession:
 
     async def locate(self, device: Address, points: Sequence[Point]) -> Layout:
         """See `locate.locate`. Raises DeviceError, LinkError."""
-        known = self._devices.setdefault(_instance(device), _Device())
+        known = self._devices.setdefault(instance_of(device), _Device())
         try:
-            peer = await self.client.resolve(_instance(device))
+            peer = await self.client.resolve(instance_of(device))
             layout = await locate.locate(self.client, peer, points, known.layout or {})
         except DeviceError as error:
-            raise self._placed(error, device) from error.__cause__
+            raise self.placed(error, device) from error.__cause__
         known.points |= {point.id: point for point in points}
         known.checked_at = self._loop.time()
         known.layout = layout
@@ -235,10 +234,10 @@ class BacnetSession:
     async def identify(self, device: Address) -> Mapping[str, str]:
         """Vendor, model, serial number, firmware, name and vendor id, as far as the device says them."""
         try:
-            peer = await self.client.resolve(_instance(device))
+            peer = await self.client.resolve(instance_of(device))
             found: Mapping[str, str] = (await locate.facts(self.client, peer))["identity"]
         except DeviceError as error:
-            raise self._placed(error, device) from error.__cause__
+            raise self.placed(error, device) from error.__cause__
         return found
 
     async def _check(self, peer: Peer, known: _Device, request: Request) -> None:
@@ -250,11 +249,12 @@ class BacnetSession:
         found = await locate.facts(self.client, peer)
         if locate.changed(layout, found):
             self._learn(known, await locate.locate(self.client, peer, tuple(known.points.values()), layout))
+            self.restarted(peer.instance)
 
     def _device(self, device: Address, request: Request) -> _Device:
-        known = self._devices.get(_instance(device))
+        known = self._devices.get(instance_of(device))
         if known is None:
-            known = self._devices[_instance(device)] = _Device()
+            known = self._devices[instance_of(device)] = _Device()
         if request.is_new:
             request.is_new = False
             known.points |= {point.id: point for point in request.points}
@@ -266,26 +266,3 @@ class BacnetSession:
     def _learn(self, known: _Device, layout: Layout) -> None:
         if layout != known.layout:
             known.layout = known.news = layout
-
-    def _placed(self, error: DeviceError, device: Address) -> DeviceError:
-        """The error with the device in it. Who does not answer is asked for anew: it may have moved."""
-        if isinstance(error, DeviceTimeout):
-            self.client.forget(_instance(device))
-        if not error.where:
-            name = f"{device.device} ({self.link.id}, instance {device.unit})" if device.device else ""
-            error.where = name or f"{self.link.id}, instance {device.unit}"
-        return error
-
-
-def _instance(device: Address) -> int:
-    """The device instance. Raises ConfigError for what is none."""
-    try:
-        instance = int(device.unit)
-    except ValueError:
-        instance = -1
-    if not 0 <= instance <= MAX_INSTANCE:
-        raise ConfigError(
-            f"{device.unit!r} is no device instance (4194303 is the broadcast)", where=device.device,
-            next_step=f"give a number of 0 to {MAX_INSTANCE}",
-        )  # fmt: skip
-    return instance
