@@ -7,11 +7,10 @@ import contextlib
 import shutil
 import struct
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from modbus_servers import modbus_serial_server, needs_modbus_serial, point, pymodbus_server
 
 from device_profiles.errors import DeviceError
 from device_profiles.reading import PointFault
@@ -22,18 +21,9 @@ from drivers.modbus.session import ModbusSession
 
 pytestmark = pytest.mark.real
 
-NODE = Path(__file__).parent / "node"
-needs_modbus_serial = pytest.mark.skipif(
-    shutil.which("node") is None or not (NODE / "node_modules" / "modbus-serial").is_dir(),
-    reason="modbus-serial is not installed (bash tests/install_peers.sh)",
-)
 needs_tshark = pytest.mark.skipif(
     shutil.which("tshark") is None, reason="tshark is not installed (apt-get install tshark)"
 )
-
-
-def point(name: str, reg: int, table: str = "holding", kind: str = "u16", **keys: object) -> Point:
-    return Point.model_validate({"id": name, "address": {"table": table, "reg": reg}, "type": kind, **keys})
 
 
 async def read(session: ModbusSession, link: LinkConfig, unit: int, *points: Point) -> dict[str, object]:
@@ -41,22 +31,6 @@ async def read(session: ModbusSession, link: LinkConfig, unit: int, *points: Poi
     for batch in ModbusDriver().plan(points, Limits(), None, link):
         values |= zip(batch.points, await session.read(Address(unit), batch), strict=True)
     return values
-
-
-@asynccontextmanager
-async def modbus_serial_server() -> AsyncIterator[LinkConfig]:
-    process = await asyncio.create_subprocess_exec(
-        "node", str(NODE / "modbus_server.js"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    try:
-        async with asyncio.timeout(20):
-            port = int(await process.stdout.readline())
-        yield LinkConfig("peer", "tcp", host="127.0.0.1", port=port, timeout_s=5)
-    finally:
-        process.stdin.close()
-        await process.wait()
 
 
 @needs_modbus_serial
@@ -80,35 +54,6 @@ async def test_modbus_serial_says_who_it_is_and_refuses_what_it_lacks() -> None:
         values = await read(session, link, 5, *(point(f"r{reg}", reg) for reg in range(990, 1003)))
         assert {name for name, value in values.items() if isinstance(value, PointFault)} == {"r1000", "r1001", "r1002"}
         assert [values[f"r{reg}"] for reg in range(990, 1000)] == list(range(990, 1000))
-
-
-@asynccontextmanager
-async def pymodbus_server(framer: str) -> AsyncIterator[int]:
-    from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
-    from pymodbus.framer import FramerType
-    from pymodbus.server import ModbusTcpServer
-
-    words = list(struct.unpack(">4H", struct.pack(">fI", 229.5, 81_231_504)))
-    device = ModbusDeviceContext(
-        hr=ModbusSequentialDataBlock(1, [*words, 0x1234, 0x8005, *range(6, 60)]),
-        ir=ModbusSequentialDataBlock(1, list(range(100, 160))),
-        co=ModbusSequentialDataBlock(1, [True, False] * 20),
-        di=ModbusSequentialDataBlock(1, [False, True] * 20),
-    )
-    server = ModbusTcpServer(
-        ModbusServerContext(devices={3: device}, single=False), framer=FramerType(framer), address=("127.0.0.1", 0)
-    )
-    task = asyncio.create_task(server.serve_forever())
-    try:
-        async with asyncio.timeout(10):
-            while server.transport is None:
-                await asyncio.sleep(0.01)
-        yield server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    finally:
-        await server.shutdown()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.mark.parametrize(("kind", "framer"), [("tcp", "socket"), ("rtu+tcp", "rtu")])
