@@ -273,7 +273,8 @@ def unsigned(number: int) -> bytes:
 
 def signed(number: int) -> bytes:
     """The fewest octets that hold it in two's complement."""
-    return number.to_bytes((number.bit_length() + 8) // 8 or 1, signed=True)
+    magnitude = number if number >= 0 else ~number
+    return number.to_bytes(magnitude.bit_length() // 8 + 1, signed=True)
 
 
 def object_octets(kind: int, instance: int) -> bytes:
