@@ -44,6 +44,10 @@ class Plant:
             opcua=replace(OpcUaLink(path="/plant", publish_ms=50), **own),
         )  # fmt: skip
 
+    def drop(self) -> None:
+        """Resets every connection, at once."""
+        self.loop.call_soon_threadsafe(self.server.drop_connections)
+
 
 @functools.cache
 def plant() -> Plant:
@@ -76,6 +80,14 @@ def points(*paths: str, **more: Any) -> list[Point]:
             {"id": path.rpartition("/")[2].lower(), "address": {"path": path, "namespace": NAMESPACE}, **more}
         )
         for path in paths
+    ]
+
+
+def register_nodes(*regs: int) -> list[Point]:
+    """Nodes that hold their own number, as the conformance suite has it."""
+    return [
+        Point.model_validate({"id": f"r{reg}", "address": {"node": f"nsu={NAMESPACE};s=Registers.{reg}"}})
+        for reg in regs
     ]
 
 

@@ -34,7 +34,7 @@ class Broken(ConnectionError):
 
 
 _CODE = 0xFFFF_0000
-_BY_NAME = {name: code for code, (name, _) in status_codes.code_to_name_doc.items()}
+_BY_NAME: dict[str, int] = {name: code for code, (name, _) in status_codes.code_to_name_doc.items()}
 
 
 def _codes(*names: str) -> frozenset[int]:

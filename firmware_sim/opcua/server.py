@@ -189,6 +189,18 @@ class PlantServer:
             await node.add_variable(ua.NodeId(f"{folder}.Value{n}", index), f"{index}:Value{n}", float(n))
             self._nodes[f"{folder}/Value{n}"] = ua.NodeId(f"{folder}.Value{n}", index)
 
+    async def add_registers(self, count: int, is_refused: Callable[[int], bool]) -> None:
+        """Variables `Registers.0` and on that hold their own number, or are unknown while `is_refused` says so."""
+        index = await self._server.get_namespace_index(NAMESPACE)
+        for n in range(count):
+            node_id = ua.NodeId(f"Registers.{n}", index)
+            if f"Registers/{n}" not in self._nodes:
+                await self._server.nodes.objects.add_variable(
+                    node_id, f"{index}:{n}", ua.Variant(n, ua.VariantType.Int32)
+                )
+                self._nodes[f"Registers/{n}"] = node_id
+            self._server.set_attribute_value_callback(node_id, _register(n, is_refused))
+
     # Life.
 
     async def _run(self, refresh_s: float) -> None:
@@ -287,6 +299,15 @@ def _endpoint_keys() -> Mapping[str, tuple[str, Any]]:
 
 
 _URIS = _endpoint_keys()
+
+
+def _register(number: int, is_refused: Callable[[int], bool]) -> Callable[..., ua.DataValue]:
+    def value(*_: Any) -> ua.DataValue:
+        if is_refused(number):
+            return ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown))
+        return ua.DataValue(ua.Variant(number, ua.VariantType.Int32))
+
+    return value
 
 
 async def _unknown_session(*_: Any) -> None:

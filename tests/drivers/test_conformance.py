@@ -15,6 +15,7 @@ import pytest
 import serial
 from bacnet_device import Device, serving
 from modbus_slave import Slave, checksum, pty_server, rtu_tcp_server, tcp_reply, tcp_server
+from opcua_world import plant, register_nodes
 
 from device_profiles.errors import (
     DeviceError,
@@ -166,14 +167,27 @@ async def fake_world() -> AsyncIterator[World]:
     yield world
 
 
+@asynccontextmanager
+async def opcua_world() -> AsyncIterator[World]:
+    """No units behind one endpoint, and no wire of ours: a node is refused where a register would be."""
+    slave = Slave(frozenset({1}))
+    room = plant()
+    await room.on(room.server.add_registers(300, lambda reg: (3, reg) in slave.refused))
+    world = World(load_driver("opcua"), room.link(), slave, unplug=room.drop, points=register_nodes)
+    yield world
+
+
 WORLDS = {
     "modbus tcp": tcp_world,
     "modbus serial": pty_world,
     "modbus rtu+tcp": rtu_tcp_world,
     "bacnet": bacnet_world,
+    "opcua": opcua_world,
     "fake": fake_world,
 }
-ON_A_WIRE = {name: world for name, world in WORLDS.items() if name != "fake"}
+ON_A_WIRE = {name: world for name, world in WORLDS.items() if name not in ("fake", "opcua")}
+WITH_UNITS = {name: world for name, world in WORLDS.items() if name != "opcua"}
+EVERY_WITH_UNITS = pytest.mark.parametrize("world_of", WITH_UNITS.values(), ids=WITH_UNITS.keys())
 EVERY = pytest.mark.parametrize("world_of", WORLDS.values(), ids=WORLDS.keys())
 WITH_CONNECTION = {name: world for name, world in WORLDS.items() if name != "bacnet"}
 WITH_REGISTERS = {name: world for name, world in WORLDS.items() if name.startswith("modbus")}
@@ -205,7 +219,7 @@ async def test_concurrent_reads_get_their_own_answers(world_of: WorldOf) -> None
             assert [f"r{value}" for value in values] == list(batch.points)
 
 
-@EVERY
+@EVERY_WITH_UNITS
 async def test_a_silent_unit_is_a_device_timeout_in_time_and_its_neighbour_goes_on(world_of: WorldOf) -> None:
     async with world_of() as world, world.driver.open(world.link) as session:
         [batch] = world.plan(1, 2)
@@ -252,7 +266,7 @@ async def test_what_was_learned_is_told_once_and_repairs_the_plan(world_of: Worl
         assert session.learned(Address(1)) == {"refused": {"holding": []}}
 
 
-@EVERY
+@EVERY_WITH_UNITS
 async def test_a_cancelled_read_ends_at_once_and_the_session_can_go_on(world_of: WorldOf) -> None:
     async with world_of() as world, world.driver.open(world.link) as session:
         [batch] = world.plan(1, 2)
