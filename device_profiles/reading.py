@@ -75,7 +75,8 @@ class Flagged:
 class Acquisition:
     """What one acquisition of one device gives: good values at `t_ms`, and what needs words.
 
-    `t_ms` is UTC milliseconds. `mark_ms` is the aligned mark (quarter hour) that the aligned values stand for.
+    `t_ms` is UTC milliseconds. `mark_ms` is the aligned mark (quarter hour) that the aligned values stand for. `src` says where
+    values come from that were not acquired now: `memory`, the device's own.
     """
 
     device: str
@@ -83,3 +84,4 @@ class Acquisition:
     good: dict[str, Value] = field(default_factory=dict)
     flagged: list[Flagged] = field(default_factory=list)
     mark_ms: int | None = None
+    src: str | None = None

@@ -1,10 +1,10 @@
-"""What people and commands want done on an open link between reads: two queues, commands before people's one-off reads."""
+"""What is to be done on an open link between reads: commands, then people's one-off reads, and what can wait for idle time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -43,18 +43,29 @@ class AskQueue:
     def __init__(self) -> None:
         self._commands: deque[Asked] = deque()
         self._diagnostics: deque[Asked] = deque()
+        self._idle: deque[Asked] = deque()
 
-    def add(self, job: Job[_Result], address: Address, *, is_command: bool) -> asyncio.Future[_Result]:
+    def add(
+        self, job: Job[_Result], address: Address, *, is_command: bool = False, is_idle: bool = False
+    ) -> asyncio.Future[_Result]:
         """Puts a job at the end of its queue."""
         answer: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        (self._commands if is_command else self._diagnostics).append(Asked(job, address, answer))
+        queue = self._commands if is_command else self._idle if is_idle else self._diagnostics
+        queue.append(Asked(job, address, answer))
         return answer
 
     def pop(self, fits: Callable[[Address], bool], *, only_commands: bool = False) -> Asked | None:
         """The oldest job that somebody still waits for and that `fits`, commands first."""
-        for queue in (self._commands,) if only_commands else (self._commands, self._diagnostics):
-            if not queue:
-                continue
+        queues = (self._commands,) if only_commands else (self._commands, self._diagnostics)
+        return self._pop(queues, fits) if self._commands or self._diagnostics else None
+
+    def pop_idle(self, fits: Callable[[Address], bool]) -> Asked | None:
+        """The oldest job of those for which there is time now."""
+        return self._pop((self._idle,), fits)
+
+    @staticmethod
+    def _pop(queues: Iterable[deque[Asked]], fits: Callable[[Address], bool]) -> Asked | None:
+        for queue in queues:
             for asked in tuple(queue):
                 if asked.answer.done():
                     queue.remove(asked)
@@ -65,8 +76,9 @@ class AskQueue:
 
     def fail(self, error: Callable[[], PlantroomError]) -> None:
         """All that wait get an error of their own."""
-        for asked in (*self._commands, *self._diagnostics):
+        for asked in (*self._commands, *self._diagnostics, *self._idle):
             if not asked.answer.done():
                 asked.answer.set_exception(error())
         self._commands.clear()
         self._diagnostics.clear()
+        self._idle.clear()

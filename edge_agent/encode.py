@@ -56,7 +56,16 @@ def _message(
     acquisition: Acquisition, good: Mapping[str, Value], flags: list[Flag], cls: str, meta: str, clk: str
 ) -> Telemetry:
     return Telemetry(
-        cls=cls, epoch="", seq=0, meta=meta, clk=clk, t=acquisition.t_ms, mk=acquisition.mark_ms, s=dict(good), x=flags
+        cls=cls,
+        epoch="",
+        seq=0,
+        meta=meta,
+        clk=clk,
+        t=acquisition.t_ms,
+        mk=acquisition.mark_ms,
+        src=acquisition.src,
+        s=dict(good),
+        x=flags,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from device_profiles.reading import Value
 from device_profiles.schema import Point
-from edge_agent.conversion import CLOSED, Converter, Lane
+from edge_agent.conversion import CLOSED, ROUND, Converter, Lane
 from edge_agent.counters import Counter
 
 _ALWAYS = -1.0
@@ -83,6 +83,17 @@ class Form:
     def set_lane(self, at: int, lane: Lane) -> None:
         """The interval in which number `at` is plain from now on."""
         self.lows[at], self.highs[at], self.muls[at], self.divs[at] = lane.low, lane.high, lane.mul, lane.div
+
+    def plain_number(self, at: int, raw: object, counter: Counter | None) -> float | None:
+        """Number `at` by the short formula; None where the long way has to say what it is."""
+        if not isinstance(raw, int | float) or not self.lows[at] <= raw <= self.highs[at]:
+            return None
+        number = ((raw * self.muls[at] + ROUND) - ROUND) / self.divs[at]
+        if counter is not None:
+            if counter.is_pending or number < counter.last:
+                return None
+            counter.last = number
+        return number
 
     def is_worth_sending(self, at: int, number: float) -> bool:
         """Number `at` moved by more than its deadband."""

@@ -6,13 +6,15 @@ that nothing is lost. It polls nothing: what is not reported any more goes back 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from device_profiles.reading import Acquisition
 from drivers.base import CanSubscribe, Change, Unsubscribed
 from edge_agent.clock import Clock
 from edge_agent.polled import Polled
+
+GATHER_S = 0.02
+"""Between two turns: what a device reports in one burst shares a message, and the reads of the link have their turn as well."""
 
 
 class Listener:
@@ -34,7 +36,7 @@ class Listener:
         """Until the session ends."""
         async for turn in self._session.changes():
             self.take(turn)
-            await asyncio.sleep(0)  # the reads of the link have their turn as well, and more arrives meanwhile
+            await self._clock.sleep(GATHER_S)
 
     def take(self, turn: Sequence[Change | Unsubscribed]) -> None:
         """What arrived in one turn, oldest first."""

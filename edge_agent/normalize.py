@@ -220,6 +220,24 @@ class Normalizer:
         else:
             self._take_other(form, ~at, raw, t_ms, out, forced=False, late=False)
 
+    def recall(self, name: str, raw: Heard, out: Acquisition) -> None:
+        """Adds to `out` a value of the past, as it is: what is known of the present is neither asked nor changed."""
+        status = ""
+        flags: tuple[str, ...] = ()
+        if isinstance(raw, Sample):
+            status, flags = "" if raw.status == "Good" else raw.status, raw.flags
+            raw = PointFault(status or NO_VALUE) if raw.value is None else raw.value
+        if isinstance(raw, PointFault):
+            out.flagged.append(Flagged(name, None, raw.status, 0, flags))
+            return
+        value, doubt = self._converters[name].value(raw)
+        status = doubt or status
+        if value is not None and not status and not flags:
+            out.good[name] = value
+        else:
+            is_bad = status != "" and severity_of(status) is Severity.BAD
+            out.flagged.append(Flagged(name, None if is_bad else value, status, 0, flags))
+
     # The long way: one point at a time.
 
     def _take_each(
@@ -253,7 +271,7 @@ class Normalizer:
         number: Value | None = None
         flagged: Flagged | None = None
         if not late and name not in self._trouble:
-            number = _plain_number(form, at, raw, counter)
+            number = form.plain_number(at, raw, counter)
         if number is None:
             number, flagged = self._judge(name, form.converters[at], raw, t_ms, out, counter, late)
             can_lane = number is not None and isinstance(raw, int | float)
@@ -417,15 +435,3 @@ class Normalizer:
                 factor = Fraction(1) if scale_from is None else self._factors.get(scale_from.point, (None, ""))[0]
                 converter.rescale(self._params, factor, UNKNOWN_SCALE)
         self._epoch += 1
-
-
-def _plain_number(form: Form, at: int, raw: Heard, counter: Counter | None) -> float | None:
-    """Number `at` by the short formula; None where the long way has to say what it is."""
-    if not isinstance(raw, int | float) or not form.lows[at] <= raw <= form.highs[at]:
-        return None
-    number = ((raw * form.muls[at] + ROUND) - ROUND) / form.divs[at]
-    if counter is not None:
-        if counter.is_pending or number < counter.last:
-            return None
-        counter.last = number
-    return number

@@ -16,18 +16,19 @@ from device_profiles.schema import Expect, Param, Point
 from drivers.base import Address, Batch, Driver, Layout, LinkConfig
 from edge_agent.clock import Clock
 from edge_agent.form import Form
+from edge_agent.group import Group as Group
 from edge_agent.learned import IDENTITY, identity_of
 from edge_agent.line_load import groups_of
 from edge_agent.model import Device
 from edge_agent.normalize import Heard, Normalizer
-from edge_agent.schedule import Entry
+from edge_agent.recalling import Gaps
 from edge_agent.subscription import Subscription, audit_period_s
 from gateway.contract.messages import MAX_SAMPLES, State
 
 DOWN_AFTER = 3
 """Reads in a row without an answer."""
 STATE_EVERY_S = 60.0
-NAMESPACES = ("counters", "params", "layouts", "identity")
+NAMESPACES = ("counters", "params", "layouts", "identity", "heard", "recalls")
 """Of the state that is kept over restarts, each by device id."""
 SUSPECT_PERIOD_S = 900.0
 """Points that the device refused are asked for again this seldom."""
@@ -57,35 +58,6 @@ class Sink(Protocol):
     def remember(self, namespace: str, key: str, value: Any) -> None: ...
 
 
-class Group:
-    """Points of a device that are read together: by one period, or at the marks of one alignment."""
-
-    __slots__ = (
-        "batches", "entry", "heard_at", "is_aligned", "is_audit", "is_care", "is_failing", "is_params", "is_suspect", "missing",
-        "period_s", "points", "polled",
-    )  # fmt: skip
-
-    def __init__(self, polled: Polled, points: Sequence[Point], period_s: float, *, is_aligned: bool = False) -> None:
-        self.polled = polled
-        self.points = tuple(points)
-        self.period_s = period_s
-        self.is_aligned = is_aligned
-        self.is_params = False
-        self.is_suspect = False
-        self.is_audit = False
-        """Reads what the device reports by itself, to prove and to check it."""
-        self.is_care = False
-        """Reads nothing: looks after the subscription."""
-        self.is_failing = False
-        """The last read of it brought nothing."""
-        self.batches: tuple[tuple[Batch, Form], ...] = ()
-        self.missing: tuple[tuple[Batch, Form], ...] = ()
-        """What the last read for a mark did not bring; the next try reads only that."""
-        self.entry: Entry[Group] | None = None
-        self.heard_at: float | None = None
-        """When it was last read, monotonic."""
-
-
 class Polled:
     """One device while it is polled. `memory` is the kept state by namespace and device."""
 
@@ -97,6 +69,7 @@ class Polled:
         self.layout: Layout | None = kept["layouts"]
         self.identity: str | dict[str, str] | None = kept["identity"]
         """The serial number that was read from a register, or what the driver found out (`learned.IDENTITY`)."""
+        self.gaps = Gaps(device.id, sink.remember, kept["heard"], kept["recalls"] or ())
         self.groups: list[Group] = []
         self.params: Group | None = None
         self.subscription: Subscription | None = None
@@ -157,6 +130,11 @@ class Polled:
             group.is_audit = True
             self.groups.append(group)
         self.is_planned = False
+
+    def longest_period_s(self) -> float:
+        """Seconds between the reads that come most seldom, marks and refused points aside."""
+        periods = [group.period_s for group in self.groups if not group.is_aligned and not group.is_suspect]
+        return max(periods, default=900.0)
 
     def offer(self) -> None:
         """From now on the device may report points by itself."""

@@ -2,19 +2,19 @@
 
 It owns time on the link; the driver owns bytes and time limits, the normaliser owns meaning. Workers live as long as the link
 is open: one, or as many as the session asks devices at the same time; nothing is created per point, and no task per read. Order
-of service: commands, people's diagnostics, aligned marks, periodic reads, probes of dead devices.
+of service: commands, people's diagnostics, aligned marks, periodic reads, probes of dead devices, what devices remember.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
 from device_profiles.errors import LinkError, LinkLost
-from drivers.base import Address, CanSubscribe, Driver, Layout, LinkConfig, Session
+from drivers.base import Address, CanRecall, CanSubscribe, Driver, Layout, LinkConfig, Session
 from edge_agent.asked import Asked, AskQueue, Job
 from edge_agent.clock import Clock
 from edge_agent.lanes import Lanes
@@ -22,6 +22,7 @@ from edge_agent.listener import Listener
 from edge_agent.model import Device
 from edge_agent.polled import DOWN_AFTER, Group, Mode, Polled, Sink
 from edge_agent.reader import Reader
+from edge_agent.recalling import Recaller
 from edge_agent.schedule import PROBE_SHARE, Entry
 from edge_agent.supervisor import Backoff, Supervisor
 from edge_agent.turns import Turns
@@ -94,6 +95,7 @@ class LinkPoller:
             now = self._clock.monotonic()
             for polled in self._devices.values():
                 polled.keep(now)
+                polled.gaps.keep(now)
 
     def replace(self, devices: Sequence[Device]) -> None:
         """Takes up another set of devices; those that did not change go on as if nothing had happened."""
@@ -253,7 +255,7 @@ class LinkPoller:
         """Runs the workers until the link is lost. Raises LinkError, or what is a bug."""
         lanes = self._lanes
         assert lanes is not None, "the link was opened"
-        if lanes.workers == 1 and reader.subscriber is None:
+        if lanes.workers == 1 and reader.subscriber is None and not isinstance(reader.session, CanRecall):
             await self._work(reader, lanes)
             return
         try:
@@ -261,10 +263,19 @@ class LinkPoller:
                 if reader.subscriber is not None:
                     listener = Listener(reader.subscriber, self._devices, self._clock, self._reports_less)
                     group.create_task(listener.run(), name=f"link {self.link.id} listener")
+                if isinstance(reader.session, CanRecall):
+                    reader.recaller = Recaller(reader.session, self._clock, self._ask_idle)
+                    group.create_task(reader.recaller.run(), name=f"link {self.link.id} recaller")
                 for number in range(lanes.workers):
                     group.create_task(self._work(reader, lanes), name=f"link {self.link.id} worker {number}")
         except BaseExceptionGroup as errors:
             raise _first_of(errors) from errors
+
+    async def _ask_idle(self, polled: Polled, step: Callable[[], Awaitable[Any]]) -> Any:
+        """Runs a step on the lane of a device when nothing else is due."""
+        answer = self._asks.add(lambda session, address: step(), polled.address, is_idle=True)
+        self._wake()
+        return await answer
 
     def _reports_less(self, polled: Polled, points: Sequence[str], reason: str) -> None:
         self._turns.lost(polled, points, reason)
@@ -311,6 +322,9 @@ class LinkPoller:
                 polled = probes.pop(now, spare_s, lambda polled: lanes.is_free(polled.address))
                 if polled is not None:
                     return _Work(lanes.of(polled.address), self._probe(reader, polled))
+            asked = self._asks.pop_idle(lanes.is_free)
+            if asked is not None:
+                return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
             await self._rest(min(idle_s, max(_IDLE_LOOK_S, probes.wait_s(now))))
 
     def _interrupt(self, polled: Polled) -> Awaitable[None] | None:
@@ -387,4 +401,5 @@ def _with_memory_of(memory: Mapping[str, Mapping[str, Any]], polled: Polled) -> 
     """The kept state with what a replaced device knew last, so that its successor goes on from there."""
     device_id = polled.device.id
     known = {**polled.normalizer.memory(), "layouts": polled.layout, "identity": polled.identity}
+    known |= {"heard": polled.gaps.heard_ms, "recalls": list(polled.gaps.open)}
     return {**memory, **{name: {**memory.get(name, {}), device_id: value} for name, value in known.items()}}

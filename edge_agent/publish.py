@@ -137,8 +137,9 @@ class Publisher:
         last = self._last.get(device.id)
         if last is None:
             return  # its last reading arrived after a reload had removed it
-        last.take(acquisition)
-        if self.gate.is_open:
+        if acquisition.src is None:
+            last.take(acquisition)
+        if self.gate.is_open or acquisition.src is not None:  # what a device remembers has the device's own time
             self._keep(device, acquisition, self._clock.quality())
         else:
             self.gate.put(acquisition.t_ms, partial(self._release, device, acquisition))

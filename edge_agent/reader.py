@@ -17,6 +17,7 @@ from drivers.base import Batch, CanLearn, CanLocate, CanSubscribe, Driver, LinkC
 from edge_agent.clock import Clock
 from edge_agent.form import Form
 from edge_agent.polled import Group, Polled
+from edge_agent.recalling import Recaller
 from edge_agent.schedule import Entry
 
 TOGETHER_S = 1.0
@@ -53,6 +54,8 @@ class Reader:
         self._interrupt = interrupt
         self._locator = session if isinstance(session, CanLocate) else None
         self._learner = session if isinstance(session, CanLearn) else None
+        self.recaller: Recaller | None = None
+        """Told of every device that was heard, where devices remember."""
         self.subscriber = session if isinstance(session, CanSubscribe) else None
 
     async def prepare(self, polled: Polled) -> None:

@@ -68,6 +68,8 @@ class Turns:
             elif entry.is_alive:
                 outcome = await reader.read(group, entry)
                 self._answered(polled, outcome)
+                if reader.recaller is not None:
+                    reader.recaller.heard(polled, outcome.t_ms, outcome.at, polled.longest_period_s())
                 group.heard_at, group.is_failing = outcome.at, False
                 group.missing = outcome.missing
                 is_over = not outcome.missing

@@ -166,7 +166,7 @@ class VirtualMeters:
 
     def acquired(self, device: Device, acquisition: Acquisition) -> None:
         self._sink.acquired(device, acquisition)
-        if self._terms.hear(acquisition, self._clock.monotonic()):
+        if acquisition.src is None and self._terms.hear(acquisition, self._clock.monotonic()):
             mark_ms = acquisition.mark_ms
             if mark_ms is not None:
                 for group in tuple(self._aligned):
