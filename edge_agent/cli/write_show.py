@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -89,17 +90,21 @@ def _end(facts: Mapping[str, Any], hold_s: float | None) -> str:
     return f"after {duration(hold_s)}: {how}"
 
 
-def show_outcome(outcome: Mapping[str, Any], *, target: str, unit: str | None, label: str | None = None) -> None:
-    """One line: what it shows now, or why it was not done."""
+def show_outcome(answer: Mapping[str, Any], *, target: str) -> None:
+    """One line: what it shows now and until when it is held, or why it was not done."""
     console = Console(highlight=False)
-    error = outcome.get("err")
-    if not error:
-        readback = (outcome.get("res") or {}).get("readback")
-        seen = "not read back" if readback is None else f"reads back {amount(readback, unit, label)}"
-        console.print(f"[green]{outcome['st']}[/]: {escape(target)} {escape(seen)}", soft_wrap=True)
+    error, facts = answer.get("err"), answer.get("res") or {}
+    if error:
+        text = f"[red]{answer['st']}[/] ({escape(str(error['code']))}): {escape(printable(str(error['msg'])))}"
+        console.print(text, soft_wrap=True)
         return
-    text = f"[red]{outcome['st']}[/] ({escape(str(error['code']))}): {escape(printable(str(error['msg'])))}"
-    console.print(text, soft_wrap=True)
+    said = [f"{target} is done"]
+    if facts.get("readback") is not None:
+        said = [f"{target} reads back {amount(facts['readback'], facts.get('unit'), facts.get('label'))}"]
+    if facts.get("hold_until") is not None:
+        until = datetime.fromtimestamp(facts["hold_until"] / 1000, UTC).astimezone()
+        said.append(f"held until {until.strftime('%F %T')}")
+    console.print(f"[green]{answer['st']}[/]: {escape(', '.join(said))}", soft_wrap=True)
 
 
 def amount(value: Any, unit: str | None = None, label: str | None = None) -> str:
