@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.devices import MODELS
 
 if TYPE_CHECKING:
-    from firmware_sim.fleet import Fleet
+    from firmware_sim.fleet import Fleet, Place
     from firmware_sim.tcp_proxy import TcpProxy
 
 app = typer.Typer(
@@ -70,8 +71,13 @@ def device(
     baud: Annotated[int, typer.Option(help="Bits a second of the line.", min=300, max=1_000_000)] = 9600,
     parity: Annotated[str, typer.Option(help="N, E or O.")] = "N",
     unit: Annotated[
-        str, typer.Option(help="Unit ids of one or several devices of this make: 1, or 1,4,7, or 1-100.")
-    ] = "1",
+        str,
+        typer.Option(help="Unit ids of one or several devices of this make: 1, or 1,4,7, or 1-100; BACnet: instances."),
+    ] = "",
+    port: Annotated[
+        int | None,
+        typer.Option(help="UDP port of a BACnet device, or of the router before several; 0 takes a free one."),
+    ] = None,
     fault: Annotated[
         list[str] | None, typer.Option(help="What is wrong with it, like late:delay_s=1.4,chance=0.1.")
     ] = None,
@@ -85,40 +91,61 @@ def device(
     kinds = [
         kind for kind, chosen in (("tcp", tcp is not None), ("rtu+tcp", rtu_tcp is not None), ("serial", pty)) if chosen
     ]
+    if model in BACNET_MODELS:
+        if kinds:
+            raise typer.BadParameter(f"{model} speaks BACnet/IP: give --port PORT")
+        fleet = Fleet((_bacnet_place(model, unit, port or 0),), seed=seed, speed=speed)
+        faults = [(one.id, text) for one in fleet.places[0].devices for text in fault or []]
+        asyncio.run(_run_fleet(fleet, as_json, faults))
+        return
     if model not in MODELS:
-        raise typer.BadParameter(f"unknown device {model!r}; known are {', '.join(MODELS)}")
+        raise typer.BadParameter(f"unknown device {model!r}; known are {', '.join((*MODELS, *BACNET_MODELS))}")
     if len(kinds) != 1:
         raise typer.BadParameter("give exactly one of --tcp PORT, --rtu-tcp PORT and --pty")
     if parity.upper() not in ("N", "E", "O"):
         raise typer.BadParameter(f"parity {parity!r} is none of N, E, O")
-    units = _units(unit)
+    units = _units(unit or "1")
     placed = tuple(Placed(f"{model}-{one}", model, one) for one in units)
-    port = tcp if tcp is not None else rtu_tcp or 0
-    place = Place(link.name if link else "line", kinds[0], placed, baud=baud, parity=parity.upper(), port=port)
+    tcp_port = tcp if tcp is not None else rtu_tcp or 0
+    place = Place(link.name if link else "line", kinds[0], placed, baud=baud, parity=parity.upper(), port=tcp_port)
     fleet = Fleet((place,), directory=link.parent if link else None, seed=seed, speed=speed)
     faults = [(one.id, text) for one in placed for text in fault or []]
     asyncio.run(_run_fleet(fleet, as_json, faults))
 
 
-def _units(text: str) -> list[int]:
+def _bacnet_place(model: str, instances: str, port: int) -> Place:
+    """One device at a port of its own; several, and makes on MS/TP, behind a router at that port."""
+    from firmware_sim.bacnet.models import load_model
+    from firmware_sim.fleet import Place, Placed
+
+    make = load_model(model)
+    numbers = _units(instances, highest=4_194_302) if instances else [make.instance]
+    placed = tuple(
+        Placed(f"{model}-{number}", model, number, prefix=f"VAV-{number}." if make.mstp else "") for number in numbers
+    )
+    return Place("bacnet", "bacnet-router" if make.mstp or len(placed) > 1 else "bacnet", placed, port=port)
+
+
+def _units(text: str, highest: int = 247) -> list[int]:
     units: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
         if not first.isdigit() or not (last or first).isdigit():
             raise typer.BadParameter(f"unit {part!r} is neither a number nor a range like 1-100")
         units += range(int(first), int(last or first) + 1)
-    if not units or any(not 1 <= one <= 247 for one in units) or len(set(units)) != len(units):
-        raise typer.BadParameter(f"unit ids {text!r} must differ and lie in 1..247")
+    if not units or any(not 1 <= one <= highest for one in units) or len(set(units)) != len(units):
+        raise typer.BadParameter(f"unit ids {text!r} must differ and lie in 1..{highest}")
     return units
 
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """List the makes of devices that can be simulated."""
+    models = MODELS | BACNET_MODELS
     if as_json:
-        _say(json.dumps([{"model": slug, "what": what} for slug, (_, what) in MODELS.items()]))
+        _say(json.dumps([{"model": slug, "what": what} for slug, (_, what) in models.items()]))
         return
-    for slug, (_, what) in MODELS.items():
+    for slug, (_, what) in models.items():
         _say(f"{slug:<32} {what}")
 
 
@@ -126,13 +153,21 @@ def list_models(as_json: AsJson = False) -> None:
 def list_faults(as_json: AsJson = False) -> None:
     """List what can be wrong with a device (--fault), and the orders that a running simulator obeys."""
     from firmware_sim import control
+    from firmware_sim.bacnet.faults import BACNET_KINDS, bacnet_option_names
     from firmware_sim.faults import KINDS, option_names
 
     if as_json:
-        _say(json.dumps({"kinds": KINDS, "options": option_names()}))
+        bacnet = {"kinds": BACNET_KINDS, "options": bacnet_option_names()}
+        _say(json.dumps({"kinds": KINDS, "options": option_names(), "bacnet": bacnet}))
         return
     _say("Kinds:    " + ", ".join(KINDS))
-    _say("Options:  " + ", ".join(option_names()) + "; quantity for absent\n")
+    _say("Options:  " + ", ".join(option_names()) + "; quantity for absent")
+    _say("BACnet:   " + ", ".join(BACNET_KINDS))
+    _say(
+        "Options:  "
+        + ", ".join(bacnet_option_names())
+        + "; object, value, priority for override; object, code for sensor\n"
+    )
     _say(control.__doc__ or "")
 
 
@@ -183,6 +218,12 @@ async def _run_fleet(fleet: Fleet, as_json: bool, faults: Sequence[tuple[str, ..
     try:
         async with fleet:
             for device_id, text in faults:
+                bacnet = fleet.bacnet_device(device_id)
+                if bacnet is not None:
+                    from firmware_sim.bacnet.orders import apply_fault
+
+                    apply_fault(*bacnet, *parse_fault(text))
+                    continue
                 try:
                     _, one = fleet.device(device_id)
                 except KeyError:

@@ -6,6 +6,8 @@
     {"op": "drop", "link": "incomer"}            reset its TCP connections
     {"op": "deaf", "link": "incomer", "on": true}
     {"op": "unplug", "link": "rs485-1"}          {"op": "plug", "link": "rs485-1"}
+    {"op": "fault", "device": "ahu-1", "kind": "override", "object": "AO:1", "value": 40}      BACnet devices
+    {"op": "fault", "device": "vav-3-07", "kind": "restart"}
     {"op": "stats"}    {"op": "describe"}    {"op": "values", "device": "floor-2"}
 
 An answer is `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. The end of the input stops the simulator, so that it never
@@ -22,12 +24,16 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firmware_sim.device import Device
 from firmware_sim.faults import BadFault, add_fault
 from firmware_sim.fleet import Fleet, Running
 from firmware_sim.tcp_proxy import TcpProxy
+
+if TYPE_CHECKING:
+    from firmware_sim.bacnet.device import BacnetDevice
+    from firmware_sim.bacnet.server import BacnetServer
 
 
 class BadOrder(ValueError):
@@ -37,6 +43,9 @@ class BadOrder(ValueError):
 def obey(fleet: Fleet, order: dict[str, Any]) -> dict[str, Any]:
     """Carries out one order. Raises BadOrder."""
     op = order.get("op")
+    bacnet = fleet.bacnet_device(str(order.get("device")))
+    if bacnet is not None and op in ("fault", "heal", "values"):
+        return _obey_bacnet(*bacnet, order)
     if op == "fault":
         link, device = _device(fleet, order)
         options = {key: value for key, value in order.items() if key not in ("op", "device", "kind")}
@@ -51,6 +60,9 @@ def obey(fleet: Fleet, order: dict[str, Any]) -> dict[str, Any]:
         )
         for link, device in chosen:
             _on_link(link, device.faults.heal)
+        for side in (link.bacnet for link in fleet.links if "device" not in order):
+            for name in side.devices if side is not None else ():
+                obey(fleet, {"op": "heal", "device": name})
         return {}
     if op == "stats":
         return dict(fleet.stats())
@@ -64,8 +76,27 @@ def obey(fleet: Fleet, order: dict[str, Any]) -> dict[str, Any]:
     raise BadOrder(f"unknown op {op!r}; known are fault, heal, drop, deaf, unplug, plug, stats, describe, values")
 
 
+def _obey_bacnet(server: BacnetServer, device: BacnetDevice, order: dict[str, Any]) -> dict[str, Any]:
+    from firmware_sim.bacnet.orders import apply_fault, heal
+
+    if order["op"] == "values":
+        return {"values": device.snapshot()}
+    if order["op"] == "heal":
+        heal(server, device)
+        return {}
+    options = {key: value for key, value in order.items() if key not in ("op", "device", "kind")}
+    try:
+        apply_fault(server, device, str(order.get("kind")), options)
+    except BadFault as error:
+        raise BadOrder(str(error)) from error
+    return {}
+
+
 def _disturb(link: Running, op: str, on: bool) -> None:
-    if op in ("drop", "deaf"):
+    if op == "deaf" and link.bacnet is not None:
+        for server in link.bacnet.servers:
+            server.deaf = on
+    elif op in ("drop", "deaf"):
         if link.server is None:
             raise BadOrder(f"link {link.place.id} has no TCP connections")
         if op == "drop":
@@ -100,7 +131,7 @@ def _device(fleet: Fleet, order: dict[str, Any]) -> tuple[Running, Device]:
     try:
         return fleet.device(str(order.get("device")))
     except KeyError:
-        known = ", ".join(device for link in fleet.links for device in link.devices)
+        known = ", ".join(placed.id for link in fleet.links for placed in link.place.devices)
         raise BadOrder(f"unknown device {order.get('device')!r}; known are {known}") from None
 
 

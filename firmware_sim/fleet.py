@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firmware_sim.clock import Now, utc_offset_s, world_clock
 from firmware_sim.device import Device
@@ -20,6 +20,11 @@ from firmware_sim.devices import build
 from firmware_sim.line import SerialLine
 from firmware_sim.tcp import Station, TcpServer
 from firmware_sim.wire import Wire
+
+if TYPE_CHECKING:
+    from firmware_sim.bacnet.device import BacnetDevice
+    from firmware_sim.bacnet.places import BacnetSide
+    from firmware_sim.bacnet.server import BacnetServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,16 @@ class Placed:
     unit: int = 1
     name: str = ""
     space: str = ""
+    prefix: str = ""
+    """What the names of a BACnet device's objects begin with; "" = as its make has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A link and its devices. `kind`: tcp (one device, or several behind a gateway), rtu+tcp (serial server), serial (pty)."""
+    """A link and its devices. `kind`: tcp (one device, or several behind a gateway), rtu+tcp (serial server), serial (pty),
+    bacnet (each device at a UDP port of its own), bacnet-router (all behind one router). The unit of a BACnet device is its
+    instance.
+    """
 
     id: str
     kind: str
@@ -43,7 +53,7 @@ class Place:
     baud: int = 9600
     parity: str = "N"
     port: int = 0
-    """TCP port of this machine; 0 takes a free one."""
+    """TCP or UDP port of this machine; 0 takes a free one."""
 
 
 def _on_line(start: int, *rows: tuple[str, str, str, str]) -> tuple[Placed, ...]:
@@ -98,6 +108,27 @@ CAMPUS: tuple[Place, ...] = (
 )
 """Nineteen devices of eighteen makes on nine links: own ports, a gateway, an RS-485 line and a serial server."""
 
+PLANT_ROOM: tuple[Place, ...] = (
+    Place(
+        "bacnet-1",
+        "bacnet",
+        (
+            Placed("ahu-1", "bacnet-ahu", 1001, "AHU 1, offices", "b1/roof/ahu1"),
+            Placed("chiller-plant-1", "bacnet-chiller-plant", 2001, "Chiller plant", "b1/f0/plant"),
+            Placed("lift-bank-1", "bacnet-lift-bank", 3001, "Lifts 1 to 3", "b1/lifts"),
+        ),
+    ),
+    Place(
+        "bacnet-2",
+        "bacnet-router",
+        tuple(
+            Placed(f"vav-3-{n:02}", "bacnet-vav", 4000 + n, f"VAV box 3-{n:02}", f"b1/f3/z{n:02}", f"VAV-3-{n:02}.")
+            for n in range(1, 41)
+        ),
+    ),
+)
+"""Air handler, chillers and lifts on one BACnet/IP network; forty VAV boxes on MS/TP behind a router."""
+
 
 @dataclass(slots=True)
 class Running:
@@ -108,6 +139,7 @@ class Running:
     devices: dict[str, Device]
     server: TcpServer | None = None
     line: SerialLine | None = None
+    bacnet: BacnetSide | None = None
 
 
 @dataclass(slots=True)
@@ -137,6 +169,8 @@ class Fleet:
                 await link.server.stop()
             if link.line is not None:
                 await asyncio.to_thread(link.line.stop)
+            if link.bacnet is not None:
+                await link.bacnet.stop()
         self.links.clear()
 
     async def __aenter__(self) -> Fleet:
@@ -153,7 +187,20 @@ class Fleet:
                 return link, link.devices[device_id]
         raise KeyError(device_id)
 
+    def bacnet_device(self, device_id: str) -> tuple[BacnetServer, BacnetDevice] | None:
+        """A BACnet device and the server in front of it; None where no BACnet link has it."""
+        for link in self.links:
+            if link.bacnet is not None and device_id in link.bacnet.devices:
+                device, server = link.bacnet.devices[device_id]
+                return server, device
+        return None
+
     async def _open(self, place: Place, now: Now, offset: float) -> Running:
+        if place.kind.startswith("bacnet"):
+            from firmware_sim.bacnet.places import open_bacnet
+
+            side = await open_bacnet(place, seed=self.seed, now=now, utc_offset_s=offset)
+            return Running(place, side.url, {}, bacnet=side)
         devices = {
             placed.id: build(
                 placed.model,
@@ -198,6 +245,7 @@ class Fleet:
                     "name": placed.name or placed.id,
                     "space": placed.space,
                 }
+                | ({"prefix": placed.prefix} if placed.prefix else {})
                 for link in self.links
                 for placed in link.place.devices
             ]
@@ -213,6 +261,9 @@ class Fleet:
         """Requests a device and what each serial line saw."""
         lines = {link.place.id: line_report(link.line) for link in self.links if link.line is not None}
         requests = {id: device.requests for link in self.links for id, device in link.devices.items()}
+        for link in self.links:
+            if link.bacnet is not None:
+                requests |= {id: device.requests for id, (device, _) in link.bacnet.devices.items()}
         return {"requests": requests, "lines": lines}
 
 

@@ -40,7 +40,7 @@ class BacnetDevice:
         self.model, self.id = model, id
         self.faults = BacnetFaults(seed)
         self.rng = random.Random(seed)
-        self._now, self._monotonic = now, time.monotonic
+        self.now, self._monotonic = now, time.monotonic
         self.about = About(
             model.vendor, model.vendor_id, model.model_name, model.firmware, f"SN{seed % 10_000_000:07}", model.max_apdu,
             model.segmentation, utc_offset_min=int(utc_offset_s // 60), restarted_at=now(),
@@ -110,7 +110,7 @@ class BacnetDevice:
 
     def refresh(self, *, force: bool = False) -> None:
         """Takes the world's values over as often as the controller does."""
-        now = self._now()
+        now = self.now()
         if not force and now - self._refreshed < self.model.refresh_s:
             return
         self._refreshed = now
@@ -223,7 +223,7 @@ class BacnetDevice:
         """Subscriptions are gone, the revision of the database is one higher."""
         self.subscriptions.forget()
         self.about.revision += 1
-        self.about.restarted_at, self.about.restart_reason = self._now(), 2
+        self.about.restarted_at, self.about.restart_reason = self.now(), 2
         self._answers.clear()
 
     def rename(self, name: str) -> None:

@@ -123,6 +123,10 @@ _NUMBERS: dict[str, type] = {
 }
 
 
+def bacnet_option_names() -> tuple[str, ...]:
+    return tuple(_NUMBERS)
+
+
 def make_bacnet_fault(kind: str, options: Mapping[str, object]) -> BacnetFault:
     """Raises BadFault."""
     if kind not in (*SHAPES, *LASTING):

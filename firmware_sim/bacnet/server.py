@@ -123,13 +123,36 @@ class BacnetServer(asyncio.DatagramProtocol):
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def move(self) -> None:
-        """The same device at another address; nobody is told."""
-        assert self._transport is not None
-        self._transport.close()
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """A task that ends with the server."""
+        self._tasks = [one for one in self._tasks if not one.done()]
+        self._tasks.append(task)
+
+    def place_of(self, device: BacnetDevice) -> tuple[int, bytes] | None:
+        """Network and MAC address of a device behind the router."""
+        for network in self.networks.values():
+            for mac, one in network.devices.items():
+                if one is device:
+                    return network.number, mac
+        return None
+
+    def move(self, device: BacnetDevice) -> None:
+        """The same device at another port, or at another MAC address of its network; nobody is told."""
+        place = self.place_of(device)
+        if place is None:
+            self.keep(asyncio.create_task(self._rebind(), name="bacnet-sim-move"))
+            return
+        devices = self.networks[place[0]].devices
+        del devices[place[1]]
+        devices[bytes((next(mac for mac in range(254, 0, -1) if bytes((mac,)) not in devices),))] = device
+
+    async def _rebind(self) -> None:
+        old = self._transport
         self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: self, local_addr=(self.host, 0)
         )
+        if old is not None:
+            old.close()
 
     # datagrams
 
