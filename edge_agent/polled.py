@@ -268,15 +268,23 @@ class Polled:
             times.append(reported_at)
         return max(times, default=None)
 
-    def mode_of(self, point: str, now: float) -> Mode:
-        """How a point is kept up to date: `stale` when the device said nothing of it for three polls, or its audit failed."""
-        group = next((group for group in self.groups if any(point in form.points for _, form in group.batches)), None)
-        heard_at = self.heard_at(point)
-        if group is None or heard_at is None or self.state in ("down", "disabled"):
+    def modes(self, now: float) -> dict[str, Mode]:
+        """How each point is kept up to date: `stale` when the device said nothing of it for three polls, or its audit failed."""
+        modes: dict[str, Mode] = {point.id: "stale" for point in self.device.points if not point.internal}
+        if self.state in ("down", "disabled"):
+            return modes
+        for group in self.groups:
+            mode = self._mode_of(group, now)
+            for _, form in group.batches:
+                modes |= {name: mode for name in form.points if modes.get(name) == "stale"}
+        return modes
+
+    def _mode_of(self, group: Group, now: float) -> Mode:
+        if group.heard_at is None:
             return "stale"
         if group.is_audit:
             return "stale" if group.is_failing else "cov"
-        return "stale" if now - heard_at > STALE_AFTER * max(group.period_s, 1.0) else "polled"
+        return "stale" if now - group.heard_at > STALE_AFTER * max(group.period_s, 1.0) else "polled"
 
     # Whether it answers.
 

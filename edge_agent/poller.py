@@ -155,10 +155,8 @@ class LinkPoller:
 
     def modes_of(self, device_id: str) -> dict[str, Mode]:
         """How each point of a device is kept up to date: `cov`, `polled` or `stale`. Empty for a device that is not here."""
-        polled, now = self._devices.get(device_id), self._clock.monotonic()
-        if polled is None:
-            return {}
-        return {point.id: polled.mode_of(point.id, now) for point in polled.device.points if not point.internal}
+        polled = self._devices.get(device_id)
+        return {} if polled is None else polled.modes(self._clock.monotonic())
 
     def figures(self) -> dict[str, Any]:
         """What the link does: counts since the start, and the share of time it was busy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,13 +19,21 @@ _NUMBERS = ("reads", "failed", "rtt ms", "age")
 _GAP = 2
 
 
-def command(socket: Socket = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show the agent's devices, links, spool and connection.
+def command(
+    socket: Socket = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    device: Annotated[str | None, typer.Option("--device", "-d", help="Show the points of this device.")] = None,
+) -> None:
+    """Show the agent's devices, links, spool and connection; with --device what each point of one device shows.
 
-    Exit code 1 when a device is down, or broker or ingest do not take what is sent.
+    Exit code 1 when a device is down, or broker or ingest do not take what is sent; with --device when a point is stale.
     """
+    from edge_agent.cli.points import show_points
     from edge_agent.local_api import ask
 
+    if device is not None:
+        raise typer.Exit(show_points(socket_of(socket, config), device, as_json=as_json))
     status = ask(socket_of(socket, config), "status")
     if as_json:
         print(json.dumps(status))
