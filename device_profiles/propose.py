@@ -96,26 +96,28 @@ def confidence(ranked: Sequence[Match]) -> float:
 
 
 def reason(found: FoundObject, seen: Evidence, match: Match) -> str:
-    """In words: `name DA-T + unit [degF] + analog-input: supply air temperature`."""
+    """In words: `name 'DA-T' + unit [degF] + analog-input: supply air temperature -> Supply_Air_Temperature_Sensor`."""
     spoken = [
         f"name {found.name!r}" if seen.name else "",
         f"description {found.description!r}" if seen.description else "",
     ]
     parts = [part for part in spoken if part] + ([f"unit {found.unit}"] if found.unit else []) + [found.kind]
-    says = " ".join(match.matched) + (f" (taken as said: {' '.join(match.implied)})" if match.implied else "")
-    return f"{' + '.join(parts)}: {says}"
+    order = {word: at for at, word in enumerate(match.point.id.split("_"))}
+    says = " ".join(sorted(match.matched, key=lambda word: (order.get(word, len(order)), word)))
+    taken = f" (taken as said: {' '.join(match.implied)})" if match.implied else ""
+    return f"{' + '.join(parts)}: {says}{taken} -> {match.point.brick or match.point.id}"
 
 
 def _own(
     found: FoundObject, leaf: str, prefix: str, cls: str, seen: Evidence, ranked: Sequence[Match]
 ) -> ProposedPoint:
     """A maker's own point, with the quantity that its unit says."""
-    quantity = _quantity_of(found.unit) if seen.type == "num" else None
+    quantity = _quantity_of(found.unit) if seen.type in ("num", "any") else None
     why = f"no word of the vocabulary fits {found.name!r}" + (f" ({found.description})" if found.description else "")
     other = ranked[0].point.id if ranked else None
     low = round(0.5 * ranked[0].score, 2) if ranked else 0.1
     point_id = f"x_{_slug(found.description or leaf) or _slug(found.reference)}"[:60].rstrip("_")
-    unit = found.unit if quantity else None
+    unit = found.unit if quantity and found.unit in UNITS else None
     return ProposedPoint(found, point_id, seen.type, quantity, unit, None, low, why, leaf, prefix, cls, other)
 
 

@@ -63,7 +63,7 @@ def _cuts(name: str) -> list[int]:
 def _goodness(cut: tuple[str, str], same_leaf: int, siblings: int) -> float:
     prefix, leaf = cut
     shared = math.log2(1 + min(same_leaf, _ENOUGH)) + math.log2(1 + min(siblings, _ENOUGH))
-    if not any(token.is_known for token in tokens(leaf)):
+    if not any(any(token.readings) for token in tokens(leaf)):
         shared -= 2.0
     if not prefix:
         return shared

@@ -92,7 +92,9 @@ def _by_number() -> Mapping[int, str]:
 
 @cache
 def _by_name() -> Mapping[str, str]:
-    return {name.casefold(): unit.code for unit in UNITS.values() for name in (unit.shown, unit.code) if name}
+    """Two units that are written alike (degrees and differences of degrees): the first of the table."""
+    pairs = [(name.casefold(), unit.code) for unit in UNITS.values() for name in (unit.shown, unit.code) if name]
+    return dict(reversed(pairs))
 
 
 def unit_of(text: str) -> tuple[str | None, str]:

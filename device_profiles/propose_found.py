@@ -10,7 +10,7 @@ class FoundObject:
     """One object of a device, as the protocol says it."""
 
     kind: str
-    """A BACnet object type (`analog-input`), or `opcua`."""
+    """A BACnet object type (`analog-input`), `opcua`, or `unknown` in a list of bare names."""
     reference: str
     """What goes into the address: `analog-input:3`, or a node id or browse path."""
     name: str

@@ -49,9 +49,9 @@ class Evidence:
     """What is known of one object before the vocabulary is asked."""
 
     type: str
-    """num, bool, enum or text."""
+    """num, bool, enum, text or any."""
     direction: str
-    """in, out or value."""
+    """in, out, value or unknown."""
     unit: str | None
     name: tuple[Token, ...]
     description: tuple[Token, ...]
@@ -66,7 +66,9 @@ _TYPES = {
 
 
 def value_type(found: FoundObject) -> str | None:
-    """num, bool, enum or text; None for an object without a value to read."""
+    """num, bool, enum or text; `any` for an object of unknown type, None for one without a value to read."""
+    if found.kind == "unknown":
+        return "any"
     if found.kind == "opcua":
         kinds = {bool: "bool", str: "text", int: "num", float: "num"}
         return "enum" if found.states and not isinstance(found.value, bool) else kinds.get(type(found.value), "num")
@@ -74,12 +76,14 @@ def value_type(found: FoundObject) -> str | None:
 
 
 def direction(found: FoundObject) -> str:
-    """Whether the object measures (in), drives (out), or is a value inside of the controller."""
+    """Whether the object measures (in), drives (out), or is a value inside of the controller; else unknown."""
     if found.kind.endswith("-input") or found.kind in ("accumulator", "pulse-converter", "averaging"):
         return "in"
     if found.kind.endswith("-output") or found.kind == "loop":
         return "out"
-    return "value" if found.kind != "opcua" else ("out" if found.writable else "in")
+    if found.kind == "opcua":
+        return "out" if found.writable else "in"
+    return "unknown" if found.kind == "unknown" else "value"
 
 
 def evidence(found: FoundObject, leaf: str, context: Iterable[str]) -> Evidence:
@@ -189,7 +193,7 @@ _KIND_WORDS = {"fraction": "co2", "ratio": "", "temperature difference": "temper
 
 def _unit_factor(seen: Evidence, point: PointDef) -> float:
     """0 where the unit rules the point out, 1 where it is just right."""
-    if seen.type != "num" or point.unit is None:
+    if seen.type not in ("num", "any") or point.unit is None:
         return 1.0
     ours, theirs = UNITS[point.unit], UNITS.get(seen.unit or "")
     if theirs is None or theirs.code == "1":
@@ -264,7 +268,7 @@ def _candidates_for(seen: Evidence) -> list[Candidate]:
     return [
         candidate
         for candidate in (candidates[at] for at in sorted(found))
-        if candidate.point.type == seen.type and 2 * len(candidate.words - known) <= len(candidate.words)
+        if seen.type in (candidate.point.type, "any") and 2 * len(candidate.words - known) <= len(candidate.words)
     ]
 
 

@@ -6,7 +6,6 @@ names with `{prefix}` and the devices are listed. What was written loads without
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,19 +99,28 @@ def _points(device: FoundDevice, kind: Sequence[Equipment], *, named: bool) -> I
     body: list[str] = []
     any_live = False
     for leaf, point in best.items():
-        complete = point.type != "enum" or bool(point.found.states)
-        live = point.confidence >= ACCEPTED and complete and point.id not in taken
+        lacks = _lacks(point, named=named)
+        live = point.confidence >= ACCEPTED and not lacks and point.id not in taken
         any_live |= live
         if live:
             taken.add(point.id)
         some = f", on {counts[leaf]} of {len(kind)} devices" if counts[leaf] < len(kind) else ""
         mark = "" if point.confidence >= SURE else "? "
-        need = "" if complete else "; its state texts are not known, add labels"
         near = f"; else {point.other}" if point.other and point.confidence < SURE else ""
-        body.append(f"  # {mark}{point.confidence:.2f} {_plain(point.reason)}{near}{some}{need}")
+        body.append(f"  # {mark}{point.confidence:.2f} {_plain(point.reason)}{near}{some}{lacks}")
         body.append(f"  {'' if live else '# '}- {{{', '.join(_keys(device, point, named=named))}}}")
     yield "points:" if any_live else "points: []  # nothing was sure enough"
     yield from body
+
+
+def _lacks(point: ProposedPoint, *, named: bool) -> str:
+    """Why the line cannot stand as it is; empty where it can."""
+    if point.found.kind == "unknown":
+        return "; its object type is not known"
+    if point.type == "enum" and not point.found.states:
+        return "; its state texts are not known, add labels"
+    where = point.leaf if named else point.found.reference
+    return "" if where.isprintable() else "; its name cannot be written, address it by object"
 
 
 def _keys(device: FoundDevice, point: ProposedPoint, *, named: bool) -> Iterator[str]:
@@ -159,8 +167,9 @@ def _id(text: str, length: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A JSON string is a YAML string."""
-    return json.dumps(text, ensure_ascii=False)
+    """The text as a double-quoted YAML scalar; what cannot be printed becomes a space."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return '"{}"'.format(printable.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,6 @@
 """`plantroom profile`: what models of device there are, what one of them says, and a new one to begin with.
 
-list, show ID, lint [PATH...], new. Reads profiles only: no agent, no link.
+list, show ID, lint [PATH...], new, propose. Reads profiles and lists of objects only: no agent, no link.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import typer
 from device_profiles.errors import ProfileError
 from device_profiles.library import SHIPPED, SITE, Library, shown_path
 from device_profiles.lint import lint_all, lint_file, lint_paths
-from device_profiles.schema import Modbus, Point, Profile
+from device_profiles.schema import Bacnet, Modbus, OpcUa, Point, Profile
 from device_profiles.units import UNITS
 from device_profiles.vocabulary import vocabulary
+
+from .propose import propose
 
 app = typer.Typer(
     add_completion=False,
@@ -140,6 +142,9 @@ def new(
     print(f"Add a line a register under points, then: plantroom profile lint {path}", file=sys.stderr)
 
 
+app.command("propose")(propose)
+
+
 def _site_files() -> list[Path]:
     return sorted(path for path in Library.default().files.values() if not path.is_relative_to(SHIPPED))
 
@@ -241,8 +246,10 @@ _FUNCTION = {"holding": "FC3", "input": "FC4", "coil": "FC1", "discrete": "FC2"}
 
 
 def where_text(point: Point) -> str:
-    """`FC4 0x0034 f32`, `model 101 +14 s16`, `FC3 0x008e 0x008f u16`, `FC3 0x0003 bit 2`."""
+    """`FC4 0x0034 f32`, `model 101 +14 s16`, `FC3 0x0003 bit 2`, `analog-input:3`, `"{prefix}ZN-T"`, `Plant/Chiller1/Supply`."""
     address = point.address
+    if isinstance(address, Bacnet | OpcUa):
+        return address.reference or ""
     if not isinstance(address, Modbus):
         return ""
     if point.parts:
