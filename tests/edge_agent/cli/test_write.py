@@ -261,12 +261,27 @@ def test_a_modbus_point_is_released_only_where_the_profile_says_how(run: Run) ->
     assert (code, document["err"]["code"]) == (1, "unsupported")
 
 
+def test_a_release_writes_what_the_profile_says(run: Run, tmp_path: Path) -> None:
+    shipped = Library.default([]).path(RELAYS).read_text(encoding="utf-8")
+    (tmp_path / f"{RELAYS}.yaml").write_text(
+        shipped.replace("{function: single}", "{function: single, release: false}")
+    )
+    board = simulated(RELAYS)
+    with served(board) as where:
+        assert run("write", "output_1", "on", *where, "--yes")[0] == 0
+        code, document = run("release", "output_1", *where, "--dir", str(tmp_path), "--yes")
+    assert (code, document["res"]["readback"]) == (0, False)
+    assert board.snapshot["relay1"] is False
+
+
 @contextmanager
 def agent(socket: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """A local socket that answers commands."""
     heard: list[dict[str, Any]] = []
 
     async def handle(request: Any) -> Any:
+        if "id" in request:
+            return answer({})
         heard.append(dict(request["command"]))
         return answer(heard[-1])
 
@@ -279,10 +294,12 @@ def agent(socket: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> I
         yield heard
 
 
-def test_the_running_agent_is_asked(run: Run, tmp_path: Path) -> None:
+def test_the_running_agent_is_asked_until_it_is_done(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(command: dict[str, Any]) -> dict[str, Any]:
-        return {"st": "succeeded", "res": {"readback": 21.11}, "err": None}
+        st = "running" if command else "succeeded"
+        return {"id": "local-1", "st": st, "res": {"readback": 21.11}, "err": None}
 
+    monkeypatch.setattr("edge_agent.cli.write_way._LOOK_AGAIN_S", 0.0)
     socket = tmp_path / "a.sock"
     with agent(socket, answer) as heard:
         words = [
