@@ -54,6 +54,7 @@ class BacnetDevice:
             model.instance if instance is None else instance, name or id, self.about, local,
             keys=lambda: [self.me.key, *self._objects], services=self.services(),
         )  # fmt: skip
+        self._givers = [one for one in self._objects.values() if one.slots is not None or one.row.writes]
         self._join()
         self.subscriptions: Subscriptions[Peer] = Subscriptions(model.max_subscriptions)
         self.requests = 0
@@ -115,7 +116,7 @@ class BacnetDevice:
             return
         self._refreshed = now
         world = self.world
-        for one in self._objects.values():
+        for one in self._givers:
             one.give(world)
         world.advance(now)
         moved = False

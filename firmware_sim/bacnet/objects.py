@@ -115,13 +115,15 @@ class SimObject:
         return next((slot for slot in self.slots or () if slot is not None), self.relinquish)
 
     def _set_flags(self) -> None:
-        alarm = self.row.texts[-1:] == ("Alarm",) and bool(self.value)
+        alarm = bool(self.value) and self.row.texts[-1:] == ("Alarm",)
         self.flags = (alarm, self.reliability != 0, self.flags[2], self.out_of_service)
 
     # reading
 
     def read(self, prop: int, index: int | None = None) -> bytes:
         """A property, or one element of it, encoded. Raises PropertyFault."""
+        if prop == names.PRESENT_VALUE and index is None and type(self) is SimObject:  # what nearly everyone asks
+            return encoded(self.kind, self.value)
         items = self.array(prop)
         if items is not None:
             if index is None:

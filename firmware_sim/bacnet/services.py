@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from firmware_sim.bacnet import names, tags
@@ -50,17 +51,32 @@ def read_property(device: Holder, payload: bytes) -> bytes:
     return head + tags.wrapped(3, value)
 
 
-def read_multiple(device: Holder, payload: bytes) -> bytes:
-    """Every object and property gets a value or its own error (clause 15.7)."""
+Specification = tuple[int, tuple[tuple[int, int | None], ...]]
+"""An object and the properties of it, each with its array index."""
+
+
+@lru_cache(maxsize=1024)
+def _specifications(payload: bytes) -> tuple[Specification, ...]:
+    """What a ReadPropertyMultiple asks for; hundreds of alike devices are asked the same. Raises TagError."""
     reader = Reader(payload)
-    parts: list[bytes] = []
+    wanted: list[Specification] = []
     while not reader.is_done:
         key = reader.object(0)
         inner = Reader(reader.inside(1))
+        references: list[tuple[int, int | None]] = []
+        while not inner.is_done:
+            references.append((inner.unsigned(0), inner.optional(1)))
+        wanted.append((key, tuple(references)))
+    return tuple(wanted)
+
+
+def read_multiple(device: Holder, payload: bytes) -> bytes:
+    """Every object and property gets a value or its own error (clause 15.7)."""
+    parts: list[bytes] = []
+    for key, references in _specifications(payload):
         one = device.find(key)
         parts.append(tags.context_object(0, key if one is None else one.key) + tags.opening(1))
-        while not inner.is_done:
-            prop, index = inner.unsigned(0), inner.optional(1)
+        for prop, index in references:
             parts.extend(_result(one, each, index) for each in _expanded(one, prop))
         parts.append(tags.closing(1))
     if not parts:
