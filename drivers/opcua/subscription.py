@@ -68,6 +68,7 @@ class Subscription:
         self._published_at = 0.0
         self._interval_s = 0.0
         self._slack_ms = 0
+        self._setting_up = 0
         self._limit_s = 0.0
         self._is_open = asyncio.Event()
         self._publishers: list[asyncio.Task[None]] = []
@@ -84,7 +85,18 @@ class Subscription:
         return self._interval_s
 
     async def replace(self, device: str, points: Sequence[Point], nodes: Mapping[str, ua.NodeId]) -> frozenset[str]:
-        """Monitors these points of a device instead of those before. Raises DeviceError, LinkError."""
+        """Monitors these points of a device instead of those before. Raises DeviceError, LinkError.
+
+        A server may be busy with a thousand new items for longer than the watch allows: it waits as long as their own limit.
+        """
+        self._setting_up += 1
+        try:
+            return await self._replace(device, points, nodes)
+        finally:
+            self._setting_up -= 1
+            self._published_at = time.monotonic()
+
+    async def _replace(self, device: str, points: Sequence[Point], nodes: Mapping[str, ua.NodeId]) -> frozenset[str]:
         await self.remove(device)
         wanted = [point for point in points if point.id in nodes and point.cov is not False]
         if not wanted:
@@ -307,6 +319,8 @@ class Subscription:
                 await asyncio.sleep(_STALL_S)
             if self._channel.lost is not None:
                 return
+            if self._setting_up:
+                self._published_at = time.monotonic()
             if time.monotonic() - self._published_at < limit_s:
                 continue
             step = "look at the server: its TCP connection is open, but it says nothing"

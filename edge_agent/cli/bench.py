@@ -18,6 +18,10 @@ BENCHES: dict[str, tuple[str, str]] = {
     "agent": ("edge_agent.bench:bench_agent", "50 devices of 62 points, from the wire to the acknowledgement"),
     "ingest": ("gateway.bench:bench_ingest", "messages to rows in SQLite and in InfluxDB"),
     "line": ("drivers.modbus.bench:bench_line", "requests on a paced serial line against the theoretical rate"),
+    "opcua": (
+        "drivers.opcua.bench:bench_opcua",
+        "20,000 OPC UA changes a second, and reads of 1,000 nodes, beside asyncua's own ways",
+    ),
     "plan": ("drivers.modbus.bench:bench_plan", "bytes on the wire against the optimum"),
     "idle": ("edge_agent.bench:bench_idle", "memory and processor at 100 points a second"),
     "live": ("edge_agent.bench:bench_live", "from reading to row at 1,000 points a second"),
