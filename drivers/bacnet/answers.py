@@ -36,6 +36,13 @@ def directed_broadcast(service: int, payload: bytes) -> bytes:
     return datagram(GLOBAL + unconfirmed(service, payload))
 
 
+def to_network(number: int) -> bytes:
+    """The NPDU head of what goes to all stations of one network (1 to 65534). Raises ValueError for no network's number."""
+    if not 1 <= number <= 65534:
+        raise ValueError(f"{number} is no network: 1 to 65534 are")
+    return b"\x01\x20" + number.to_bytes(2) + b"\x00\xff"
+
+
 def back_to(heard: Frame) -> bytes:
     """The NPDU head of an answer to who sent this."""
     if heard.snet is None:

@@ -18,6 +18,7 @@ from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused, D
 from drivers.base import BacnetLink, LinkConfig, Trace, WireCount
 
 from . import answers, codec, frame
+from .calling import Calling
 from .directory import Directory, station_of
 from .directory import Peer as Peer
 from .frame import Frame
@@ -34,6 +35,8 @@ _SEGMENTED_S = 30.0
 _ANSWERS_A_SECOND = 100
 """Who-Is and requests to us that are answered; the rest is dropped and counted."""
 _MOST_WAYS = 20_000
+_ROUTED = 0x20
+"""The bit of an NPDU's control octet that says that a destination network follows."""
 _TRACE = "look at the frames with --trace"
 _log = structlog.get_logger("bacnet")
 
@@ -70,7 +73,8 @@ class BacnetClient:
             self._send, self._finished, self._failed,
             is_foreign=self.own.bbmd is not None, segment_timeout_s=self.own.segment_timeout_s,
         )  # fmt: skip
-        self._directory = Directory(link, self._ask_for)
+        self._calling = Calling(self.own, self._send)
+        self._directory = Directory(link, self._calling.ask_for)
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._ways: dict[Peer, tuple[bytes, tuple[str, int]]] = {}
         self._invoke_ids: dict[str, int] = {}
@@ -137,8 +141,10 @@ class BacnetClient:
         payload = codec.encode_who_is(low, high)
         for text in ("*:*", *self.own.peers) if destinations is None else destinations:
             if text == "*:*":
-                self._broadcast(answers.unconfirmed(codec.WHO_IS, payload))
-            elif text.endswith("*"):
+                self._calling.broadcast(answers.unconfirmed(codec.WHO_IS, payload))
+            elif text.endswith(":*"):
+                self._calling.to_network(int(text[:-2]), answers.unconfirmed(codec.WHO_IS, payload))
+            elif text == "*":
                 await self._stack.tell(address_of(text), codec.WHO_IS, payload)
             else:
                 self._send(answers.directed_broadcast(codec.WHO_IS, payload), station_of(text))
@@ -174,6 +180,8 @@ class BacnetClient:
             if way is not None and len(payload) + 4 <= min(peer.max_apdu, MAX_APDU):
                 self._send(answers.request(way[0], service, key[1], payload), way[1])
             else:
+                if way is not None and way[0][1] & _ROUTED:
+                    await self._stack.route(int.from_bytes(way[0][2:4]), way[1])
                 pending.transaction = self._stack.begin(peer)
                 await pending.transaction.send(service, key[1], payload)
             return await pending.future
@@ -192,7 +200,7 @@ class BacnetClient:
         """Sends an unconfirmed request to a station, `*`, `2:*` or `*:*`. Raises LinkLost, ValueError for no address."""
         self._check_open()
         if destination == "*:*":
-            self._broadcast(answers.unconfirmed(service, payload))
+            self._calling.broadcast(answers.unconfirmed(service, payload))
         else:
             await self._stack.tell(address_of(destination), service, payload)
 
@@ -244,28 +252,6 @@ class BacnetClient:
             self._trace(">", data, "")
         self._port.send(data, destination)
 
-    def _broadcast(self, apdu: bytes) -> None:
-        """To every network we can reach: our own by broadcast, or through the BBMD."""
-        function = frame.DISTRIBUTE if self.own.bbmd is not None else frame.ORIGINAL_BROADCAST
-        target = self._bbmd() if self.own.bbmd is not None else None
-        self._send(answers.datagram(answers.GLOBAL + apdu, function), target)
-
-    def _bbmd(self) -> tuple[str, int]:
-        return station_of(self.own.bbmd or "")
-
-    def _ask_for(self, instance: int | None, peers: Sequence[str]) -> None:
-        """Who-Is for one device by broadcast, or (None) a greeting that also asks whether the station is a router."""
-        if instance is None:
-            for text in peers:
-                target = station_of(text)
-                self._send(answers.datagram(b"\x01\x00" + answers.unconfirmed(codec.WHO_IS, b"")), target)
-                self._send(answers.datagram(answers.WHO_IS_ROUTER), target)
-            return
-        payload = codec.encode_who_is(instance, instance)
-        self._broadcast(answers.unconfirmed(codec.WHO_IS, payload))
-        for text in peers:
-            self._send(answers.directed_broadcast(codec.WHO_IS, payload), station_of(text))
-
     def _received(self, data: bytes, source: tuple[str, int]) -> None:
         self.counts.bytes_in += len(data)
         if source == self._port.own:
@@ -286,7 +272,7 @@ class BacnetClient:
             if heard.network_message == answers.I_AM_ROUTER:
                 self._directory.is_router(source)
             if heard.network_message is not None or (
-                heard.function == frame.RESULT and self.own.bbmd and source == self._bbmd()
+                heard.function == frame.RESULT and self.own.bbmd and source == self._calling.bbmd
             ):
                 self._stack.take(data, source)
         elif kind == frame.UNCONFIRMED:

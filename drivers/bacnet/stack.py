@@ -191,6 +191,11 @@ class Stack:
         self._sap.peers.known[address] = _PeerInfo(peer.max_apdu, peer.segmentation)
         return Transaction(self._sap, address)
 
+    async def route(self, network: int, router: tuple[str, int]) -> None:
+        """The router behind which a network is."""
+        station = address_of(f"{router[0]}:{router[1]}")
+        await self._network.update_router_references(None, station, [network])
+
     async def tell(self, address: Address, service: int, payload: bytes) -> None:
         """Sends an unconfirmed request."""
         request = UnconfirmedRequestPDU(service)

@@ -120,7 +120,12 @@ def _socket(address: tuple[str, int], link: LinkConfig, *, is_shared: bool = Fal
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
         if is_shared:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for option in (
+                "SO_REUSEADDR",
+                "SO_REUSEPORT",
+            ):  # the other program may have set either; broadcasts come to both
+                if hasattr(socket, option):
+                    bound.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
         bound.bind(address)
     except OSError as error:
         bound.close()
