@@ -179,7 +179,7 @@ def _log_of(point: Point, layout: Layout | None) -> Ref | None:
     """The log buffer that keeps a point's past; None where nothing does."""
     known = layout or {}
     text = known.get("logs", {}).get(point.id) or getattr(point.address, "log", None)
-    if text is None or "read-range" not in known.get("services", ("read-range",)):
+    if text is None or "read-range" not in (known.get("services") or ("read-range",)):
         return None
     kind, instance = parse_object(text)
     return Ref(_TREND_LOG, instance, LOG_BUFFER) if object_number(kind) == _TREND_LOG else None

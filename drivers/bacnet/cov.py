@@ -136,8 +136,8 @@ class Subscriptions:
             entry = self._devices[instance] = _Device(instance, peer, self._lifetime_s, self._lifetime_s)
         async with entry.lock:
             entry.peer = peer
-            said = known.get("services")
-            entry.services = None if said is None else frozenset(said)
+            said = known.get("services")  # none at all: the device does not say
+            entry.services = frozenset(said) if said else None
             wishes = wishes_of(points, known)
             await self._release(entry, device.device, keep=wishes)
             if wishes and entry.restarted is None:

@@ -1,0 +1,132 @@
+"""What `plantroom scan bacnet` found, as tables, JSON, EDE rows and objects for a proposal. No I/O but the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from device_profiles.bacnet import ABBREVIATIONS
+from device_profiles.logs import printable
+
+if TYPE_CHECKING:
+    from device_profiles.propose_found import FoundObject
+    from drivers.bacnet.discovery import ObjectFacts, Station
+    from drivers.bacnet.ede import EdeObject
+
+_SHORT = {kind: short.upper() for short, kind in reversed(ABBREVIATIONS.items())}
+
+
+@contextmanager
+def bar(text: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error; what it gives is called with (done, all[, text])."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=None)
+
+        def moved(done: int, total: int, said: str = "") -> None:
+            progress.update(task, completed=done, total=total or None, description=said or text)
+
+        yield moved
+
+
+def show_stations(found: Sequence[Station]) -> None:
+    """One line a device."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("instance", "address", "name", "vendor", "model", "firmware", "revision", "objects"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("instance", "revision") else "left")
+    for one in found:
+        facts = {key: escape(printable(text)) for key, text in one.facts.items()}
+        last = f"[red]{escape(printable(one.problem))}[/red]" if one.problem else _counted(one.counts)
+        instance = f"{one.peer.instance} [red](twice)[/red]" if one.is_duplicate else str(one.peer.instance)
+        table.add_row(
+            instance, one.peer.address, *(facts.get(key, "") for key in ("name", "vendor", "model", "firmware")),
+            "" if one.revision is None else str(one.revision), last,
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    parts = ", ".join(f"{_SHORT.get(kind, kind)} {count}" for kind, count in counts.items())
+    return f"{sum(counts.values())} ({parts})" if parts else "0"
+
+
+def show_objects(found: Sequence[ObjectFacts]) -> None:
+    """One line an object."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("object", "name", "description", "value", "status"):
+        table.add_column(name, overflow="fold")
+    for one in found:
+        status = one.status if one.status in ("", "Good") else f"[yellow]{one.status}[/yellow]"
+        cells = (escape(printable(text)) for text in (one.name, one.description, one.shown))
+        table.add_row(one.reference, *cells, status)
+    Console().print(table)
+
+
+def station_document(one: Station) -> dict[str, Any]:
+    """A device for `--json`."""
+    return {
+        "instance": one.peer.instance,
+        "address": one.peer.address,
+        "max_apdu": one.peer.max_apdu,
+        "segmentation": one.peer.segmentation,
+        "vendor_id": one.peer.vendor,
+        "identity": dict(one.facts),
+        "revision": one.revision,
+        "services": list(one.services),
+        "objects": dict(one.counts),
+        "duplicate": one.is_duplicate,
+        "problem": one.problem or None,
+    }
+
+
+def object_document(one: ObjectFacts) -> dict[str, Any]:
+    """An object for `--json`."""
+    return {
+        "object": one.reference,
+        "name": one.name,
+        "description": one.description,
+        "unit": one.ucum,
+        "bacnet_unit": one.unit,
+        "texts": {str(number): text for number, text in one.texts.items()},
+        "value": one.value,
+        "status": one.status or None,
+        "commandable": one.is_commandable,
+    }
+
+
+def as_ede(instance: int, found: Sequence[ObjectFacts]) -> list[EdeObject]:
+    """The objects as rows of an EDE file."""
+    from drivers.bacnet.ede import EdeObject
+
+    return [
+        EdeObject(
+            device=instance, kind=one.kind, instance=one.instance, name=one.name, description=one.description,
+            unit=one.unit, texts=one.texts, settable=one.is_commandable,
+        )
+        for one in found
+    ]  # fmt: skip
+
+
+def found_objects(found: Sequence[ObjectFacts]) -> list[FoundObject]:
+    """The objects as a proposal wants them."""
+    from device_profiles.propose_found import FoundObject
+
+    return [
+        FoundObject(
+            kind=one.kind, reference=one.reference, name=one.name, description=one.description, unit=one.ucum,
+            states=tuple(text for _, text in sorted(one.texts.items())), writable=one.is_commandable, value=one.value,
+        )
+        for one in found
+    ]  # fmt: skip
