@@ -22,9 +22,13 @@ from drivers.base import LinkConfig
 from drivers.registry import load_driver
 from edge_agent import describe, metrics
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.commands import Commands
+from edge_agent.commands.engine import Engine
+from edge_agent.commands.envelope import Me
+from edge_agent.commands.plant import AgentPlant
+from edge_agent.config_desired import DesiredConfig
 from edge_agent.fresh import FreshValues
 from edge_agent.health import Health, notify
+from edge_agent.latest import latest, points_of
 from edge_agent.local_api import LocalApi
 from edge_agent.model import Config, Device
 from edge_agent.polled import NAMESPACES
@@ -149,6 +153,7 @@ class Agent:
             "metrics": self._on_metrics,
             "reload": self._on_reload,
             "drain": self._on_drain,
+            "command": self._on_command,
         }
         self._spool = Spool.open(
             config.spool, site=config.site, agent=config.agent, on_commit=self._on_commit, on_trouble=self._on_trouble
@@ -159,6 +164,7 @@ class Agent:
                 await self._serve()
                 _log.info("stopped")
         finally:
+            await self._commands.journal.close()
             await self._spool.close()
 
     def _compose(self) -> None:
@@ -172,13 +178,36 @@ class Agent:
             delivery=config.delivery,
             wall_ms=clock.wall_ms,
         )
-        self._commands = Commands(self._uplink, wall_ms=clock.wall_ms, applied=lambda: self._revision)
+        DesiredConfig(self._uplink, wall_ms=clock.wall_ms, applied=lambda: self._revision)
         self._publisher = Publisher(
             config, spool=self._spool, retain=self._uplink.retain, clock=clock, layouts=self._memory()["layouts"]
         )
         self._fresh = FreshValues(self._publisher, lambda: [poller for _, poller in self._links], clock.wall_ms)
+        self._commands = self._engine()
         self._virtual = VirtualMeters(*_split(config), sink=self._publisher, clock=clock, memory=self._memory())
         self._announce_start()
+
+    def _engine(self) -> Engine:
+        config = self._config
+        plant = AgentPlant(
+            config=lambda: self._config,
+            poller=self._links.of,
+            driver=load_driver,
+            fresh=self._fresh,
+            clock=self._clock,
+            republish=self._uplink.republish,
+            restart=self.stop,
+        )
+        return Engine(
+            folder=config.data_dir,
+            me=Me(f"{config.site}/{config.agent}", Topics(config.site, config.agent, config.mqtt.root).up("cmd/")),
+            policy=config.commands,
+            line=self._uplink,
+            plant=plant,
+            clock=self._clock,
+            event=self._publisher.event,
+            retain=self._uplink.retain,
+        )
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -191,6 +220,7 @@ class Agent:
                 group.create_task(self._publisher.gate.run(), name="clock"),
                 group.create_task(self._virtual.run(), name="virtual meters"),
                 group.create_task(self._health.run(), name="health"),
+                group.create_task(self._commands.run(), name="commands"),
                 group.create_task(self._snapshots(), name="snapshots"),
                 group.create_task(self._figures(), name="metrics"),
             ]
@@ -202,6 +232,7 @@ class Agent:
             _log.info("started", agent=self._config.agent, site=self._config.site, devices=len(self._config.devices))
             await self._stop.wait()
             notify("STOPPING=1")
+            await self._commands.close()
             await self._links.stop()
             for task in beside:
                 task.cancel()
@@ -284,7 +315,7 @@ class Agent:
             "last_seq": self._publisher.last_seq,
             "spool": {"msgs": fill.msgs, "bytes": fill.bytes, "oldest": fill.oldest_ms},
             "uplink": self._uplink.figures(),
-            "commands": dict(self._commands.count),
+            "commands": self._commands.figures(),
             "links": {link.id: poller.figures() for link, poller in self._links},
         }
 
@@ -299,7 +330,7 @@ class Agent:
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = await asyncio.to_thread(self._read_config)
-            fixed = ("agent", "site", "mqtt", "spool", "socket", "data_dir", "delivery")
+            fixed = ("agent", "site", "mqtt", "spool", "socket", "data_dir", "delivery", "commands")
             changed = [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
             if changed:
                 raise ConfigError(
@@ -331,8 +362,12 @@ class Agent:
     async def _on_status(self, request: Mapping[str, Any]) -> Any:
         return self.figures() | {"site": self._config.site, "epoch": self._spool.epoch, "devices": self._devices()}
 
+    async def _on_command(self, request: Mapping[str, Any]) -> Any:
+        return await self._commands.local(request)
+
     async def _on_drain(self, request: Mapping[str, Any]) -> Any:
         """Stops polling for good and waits until ingest has stored everything, or 18 s; then the figures."""
+        await self._commands.close()
         await self._links.stop()
         await self._spool.flush()
         with contextlib.suppress(TimeoutError):
@@ -354,12 +389,12 @@ class Agent:
         ]
 
     async def _on_latest(self, request: Mapping[str, Any]) -> Any:
-        wanted = request.get("device")
-        return {
-            device_id: {"t": t_ms, "s": dict(values), "x": [messages.to_plain(flag) for flag in flags.values()]}
-            for device_id, t_ms, values, flags, _ in self._publisher.latest()
-            if wanted in (None, device_id)
-        }
+        wanted, found = request.get("device"), latest(self._publisher, self._links.of)
+        device = next((device for device in self._config.devices if device.id == wanted), None)
+        if device is None:
+            return found if wanted is None else {}
+        points = points_of(device, self._fresh, self._links.of(device.id))
+        return {device.id: {**found[device.id], "points": points}} if device.id in found else {}
 
     async def _on_metrics(self, request: Mapping[str, Any]) -> Any:
         return self._metrics()

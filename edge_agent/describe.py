@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from device_profiles.schema import Point
 from device_profiles.units import conversion
 from device_profiles.vocabulary import vocabulary
 from drivers.base import Layout
+from edge_agent.commands import operations
 from edge_agent.learned import Learned, identity_of, learned_point, published_unit
 from edge_agent.model import Config, Device
 from gateway.contract import messages
 from gateway.contract.topics import CONTRACT
-
-OPERATIONS: Mapping[str, dict[str, Any]] = {}
-"""Operations this agent carries out, with the JSON Schema of their arguments. None yet: every command is `unsupported`."""
 
 
 def meta(device: Device, link_place: str, layout: Layout | None = None) -> messages.Meta:
@@ -92,7 +89,7 @@ def site(config: Config) -> bytes:
 def caps(config: Config) -> bytes:
     """What the agent can do."""
     drivers = sorted({device.protocol for device in config.devices})
-    return messages.encode(messages.Caps(contract=[CONTRACT], drivers=drivers, ops=dict(OPERATIONS)))
+    return messages.encode(messages.Caps(contract=[CONTRACT], drivers=drivers, ops=operations.schemas(config.devices)))
 
 
 def reported(*, revision: int, state: str, t_ms: int, errors: list[dict[str, Any]] | None = None) -> bytes:

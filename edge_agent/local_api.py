@@ -1,7 +1,7 @@
 """The agent's local socket: one JSON request a line, one JSON answer a line, for people on the box.
 
-A Unix socket that the group may use; nothing listens on the network. An answer is `{"ok": true, "result": ...}` or
-`{"ok": false, "error": "..."}`. It routes requests and bounds them; what they do is the agent's business.
+A Unix socket that the group may use; nothing listens on the network. A handler finds under `peer` who asks. An answer is
+`{"ok": true, "result": ...}` or `{"ok": false, "error": "..."}`. It routes requests and bounds them; what they do is the agent's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 MAX_REQUEST = 64 * 1024
 _ANSWER_TIMEOUT_S = 30.0
+_LONGER_S = {"command": 85.0}
+"""What may take longer: a write is waited for until it shows."""
 _IDLE_S = 60.0
 _log = structlog.get_logger("local_api")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -69,6 +72,7 @@ class LocalApi:
             self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = _peer(writer)
         try:
             while True:
                 try:
@@ -78,28 +82,41 @@ class LocalApi:
                     break
                 if not line:
                     break
-                writer.write(await self._answer(line))
+                writer.write(await self._answer(line, peer))
                 await asyncio.wait_for(writer.drain(), _IDLE_S)
         except (ConnectionError, TimeoutError):
             pass
         finally:
             writer.close()
 
-    async def _answer(self, line: bytes) -> bytes:
+    async def _answer(self, line: bytes, peer: Mapping[str, int]) -> bytes:
         try:
             request = msgspec.json.decode(line, type=dict[str, Any])
         except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
             return _failure(f"not a JSON object: {error}")
-        handler = self._handlers.get(str(request.get("op")))
+        op = str(request.get("op"))
+        handler = self._handlers.get(op)
         if handler is None:
             return _failure(f"unknown op {request.get('op')!r}; known are {', '.join(sorted(self._handlers))}")
+        timeout_s = _LONGER_S.get(op, _ANSWER_TIMEOUT_S)
         try:
-            result = await asyncio.wait_for(handler(request), _ANSWER_TIMEOUT_S)
+            result = await asyncio.wait_for(handler({**request, "peer": peer}), timeout_s)
         except PlantroomError as error:
             return _failure(str(error))
         except TimeoutError:
-            return _failure(f"no answer within {_ANSWER_TIMEOUT_S:g} s")
+            return _failure(f"no answer within {timeout_s:g} s")
         return _encode({"ok": True, "result": result}) + b"\n"
+
+
+def _peer(writer: asyncio.StreamWriter) -> dict[str, int]:
+    """Who is at the other end, as the kernel knows it (SO_PEERCRED of unix(7)); empty where it does not say."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return {}
+    # A socket of its own for the same connection: uvloop's stand-in for a socket has no getsockopt.
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as link:
+        pid, uid, gid = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    return {"pid": pid, "uid": uid, "gid": gid}
 
 
 def _failure(text: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point, Profile
 from drivers.base import Limits, LinkConfig
+from edge_agent.commands.policy import Policy
 from gateway.mqtt import MqttSettings
 
 
@@ -78,5 +79,6 @@ class Config:
     delivery: str = "ingest"
     """`ingest`: a message leaves the spool when ingest says it is stored. `broker`: on PUBACK (weaker)."""
     log_level: str = "info"
+    commands: Policy = Policy()
     warnings: tuple[ConfigError, ...] = ()
     """What works and should not stay so, with file and line."""

@@ -34,8 +34,8 @@ class Plant(Protocol):
 
     def device(self, device_id: str) -> Device | None: ...
 
-    def target(self, device: Device, point: Point | None) -> Target:
-        """The way to a device (and point). Raises CommandRefused where there is none."""
+    def target(self, device: Device, point: Point) -> Target:
+        """The way to a point of a device. Raises CommandRefused where there is none."""
         ...
 
     def is_down(self, device_id: str) -> str | None:
@@ -63,7 +63,7 @@ class Desk:
         if record.topic is None:
             return None
         until_ms = self.clock.wall_ms() + ANSWER_KEPT_MS
-        payload = messages.encode(CommandResult(**record.answer))
+        payload = messages.encode_any(record.answer)
         return Answer(topic=record.topic, payload=payload, correlation=record.correlation, until_ms=until_ms)
 
     def said(
@@ -82,7 +82,7 @@ class Desk:
         result = CommandResult(
             id=record.id, n=n, st=st, t=self.clock.wall_ms(), res=dict(res) if res is not None else None, err=told
         )
-        return msgspec.structs.replace(record, st=st, n=n, answer=messages.to_plain(result) | {}, **changes)
+        return msgspec.structs.replace(record, st=st, n=n, answer=messages.to_plain(result), **changes)
 
     async def step(
         self,
@@ -128,8 +128,8 @@ class Desk:
         except StoreUnavailable as error:
             _log.error("the audit log cannot be written", reason=str(error), **entry)
 
-    def find(self, device_id: str | None, point_id: str | None) -> Target:
-        """The way to a point. Raises CommandRefused for what this agent does not have."""
+    def device(self, device_id: str | None) -> Device:
+        """A device that can be asked now. Raises CommandRefused."""
         device = self.plant.device(device_id or "")
         if device is None:
             raise CommandRefused(
@@ -138,20 +138,27 @@ class Desk:
                 where="command",
                 next_step="see plantroom status",
             )
-        point = None
-        if point_id is not None:
-            point = next((each for each in device.points if each.id == point_id and not each.internal), None)
-            if point is None:
-                raise CommandRefused(
-                    f"it has no point {point_id[:64]!r}",
-                    code="not_writable",
-                    where=device.id,
-                    next_step="see its meta, or plantroom read",
-                )
         why = device.disabled or self.plant.is_down(device.id)
         if why is not None:
             raise CommandRefused(why, code="device_down", where=device.id, next_step="see plantroom status")
-        return self.plant.target(device, point)
+        return device
+
+    def find(self, device_id: str | None, point_id: str) -> Target:
+        """The way to a point. Raises CommandRefused for what this agent does not have, or cannot ask now."""
+        device = self.device(device_id)
+        for point in device.points:
+            if point.id == point_id and not point.internal:
+                return self.plant.target(device, point)
+        raise CommandRefused(
+            f"it has no point {point_id[:64]!r}",
+            code="not_writable",
+            where=device.id,
+            next_step="see its meta, or plantroom read",
+        )
+
+    def target(self, device: Device, operation: str) -> Target:
+        """The way to a device for an operation that is no point of it."""
+        return self.plant.target(device, Point(id=operation, internal=True))
 
     @contextmanager
     def turn(self, target: str) -> Iterator[None]:

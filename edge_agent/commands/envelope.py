@@ -93,7 +93,7 @@ def check(request: Request, message: Incoming, me: Me, now_ms: int, quality: Qua
     topic_id = message.topic.rpartition("/")[2]
     if command.id != topic_id or not is_id(command.id):
         raise _refused(f"the topic says {topic_id[:64]!r} and the command {command.id[:64]!r}", "use one id")
-    if command.to is not None and command.to != me.name:
+    if command.to and command.to != me.name:
         raise CommandRefused(
             f"it is for {command.to[:100]!r}, this is {me.name}", code="unauthorised", next_step="send it to its agent"
         )
@@ -127,7 +127,7 @@ def check_signature(request: Request, policy: Policy) -> None:
         raise _unauthorised("its signature is wrong", "sign the canonical form (RFC 8785) without sig")
     if not key.may(command.op):
         raise _unauthorised(f"key {command.kid[:64]!r} may not sign {command.op[:64]}", "use a key that may")
-    if policy.signatures == "required" and (command.to is None or command.exp is None):
+    if policy.signatures == "required" and (not command.to or command.exp is None):
         raise _unauthorised("a signed command names its agent and its end", "add to and exp")
 
 

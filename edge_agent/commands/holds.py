@@ -39,16 +39,17 @@ class Holds:
         self._event = event
         self._retain = retain
         self._running: dict[str, tuple[Hold, asyncio.Task[None]]] = {}
+        self._expected: dict[str, Hold] = {}
         self._alarms: dict[str, int] = {}
         self._replaced: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._running)
+        return len(self._running) + len(self._expected)
 
     def of(self, target: str) -> Hold | None:
         """Who holds the point (`device/point`)."""
         entry = self._running.get(target)
-        return entry[0] if entry is not None else None
+        return entry[0] if entry is not None else self._expected.get(target)
 
     def is_stale(self, hold: Hold) -> bool:
         """From another boot of the machine: nobody knows how long it has lasted."""
@@ -58,6 +59,16 @@ class Holds:
         """Seconds until it ends."""
         return 0.0 if self.is_stale(hold) else max(0.0, hold.until_uptime_s - self._desk.clock.uptime_s())
 
+    def expect(self, hold: Hold) -> None:
+        """A hold from before the start, until `resume`: it counts, and no alarm of that time stands any more."""
+        self._expected[hold.target] = hold
+        self._retain(f"alarm/{hold.device}/{ALARM}", b"")
+
+    def resume(self, hold: Hold) -> None:
+        """Ends an expected hold on time, unless another has taken its place meanwhile."""
+        if self._expected.get(hold.target) is hold:
+            self.keep(hold)
+
     def keep(self, hold: Hold) -> None:
         """Ends it on time. It is in the journal already; another hold of the same point is replaced by it."""
         self.drop(hold.target)
@@ -66,6 +77,7 @@ class Holds:
 
     def drop(self, target: str) -> None:
         """There is nothing to give back any more; it has left the journal, or another has its place."""
+        self._expected.pop(target, None)
         entry = self._running.pop(target, None)
         if entry is not None:
             entry[1].cancel()
@@ -87,8 +99,8 @@ class Holds:
 
     async def close(self, limit_s: float) -> None:
         """The agent ends: gives back what it can in time. What remains is in the journal and ended after the next start."""
-        holds = [hold for hold, _ in self._running.values()]
-        for target in list(self._running):
+        holds = [*(hold for hold, _ in self._running.values()), *self._expected.values()]
+        for target in [*self._running, *self._expected]:
             self.drop(target)
         tasks = [asyncio.create_task(self._last_try(hold), name=f"hold {hold.target}") for hold in holds]
         if tasks:

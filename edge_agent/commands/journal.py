@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,12 +28,12 @@ _log = structlog.get_logger("commands")
 class Journal:
     """One an agent. `blind_until_ms`: ids of commands sent before are not known; 0 when all are."""
 
-    def __init__(self, folder: Path, owner: str, *, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, folder: Path, owner: str, *, wall_ms: Callable[[], int], thread: Executor | None = None) -> None:
         self._path = folder / "commands.db"
         self._audit_folder = folder / "audit"
         self._owner = owner
         self._wall_ms = wall_ms
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commands")
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="commands")
         self._book: Book | None = None
         self._audit: AuditLog | None = None
         self.blind_until_ms = 0

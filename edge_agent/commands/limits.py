@@ -20,7 +20,8 @@ from device_profiles.findings import did_you_mean, shown
 from device_profiles.reading import Raw, Value
 from device_profiles.schema import TYPE_REGISTERS, WHOLE_TYPES, Point
 from drivers.base import Layout
-from edge_agent.conversion import Converter, published_unit
+from edge_agent.conversion import Converter
+from edge_agent.learned import learned_point, published_unit
 
 LOWEST_PRIORITY = 16
 HIGHEST_PRIORITY = 8
@@ -45,15 +46,15 @@ class Wanted:
 
 
 def on_device(point: Point, layout: Layout | None) -> Point:
-    """The point with what the device itself says of it: its unit, and labels where the profile has none."""
-    known: dict[str, Any] = {}
-    unit = (layout or {}).get("units", {}).get(point.id)
-    if unit and unit != point.unit:
-        known["unit"] = unit
-    labels = (layout or {}).get("labels", {}).get(point.id)
-    if labels and not point.labels:
-        known["labels"] = {int(ordinal): text for ordinal, text in labels.items()}
-    return point.model_copy(update=known) if known else point
+    """The point with what the device itself says of it. Raises CommandRefused for a unit of another kind."""
+    learned = learned_point(point, layout)
+    if learned.misfit is not None:
+        raise CommandRefused(
+            learned.misfit, code="precondition", where=point.id, next_step="correct the unit in profile or device"
+        )
+    return (
+        learned.point if learned.unit == learned.point.unit else learned.point.model_copy(update={"unit": learned.unit})
+    )
 
 
 def encode(point: Point, value: Any, converter: Converter, *, where: str = "") -> Wanted:
