@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from device_profiles.errors import CommandRefused, DeviceError, LinkError
+from device_profiles.vocabulary import vocabulary
 from edge_agent.cli.local import AsJson, socket_of
 from edge_agent.cli.read import (
     AsTrace,
@@ -169,11 +170,12 @@ def _way(
 def _carry_out(way: Way, order: Order, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     if not dry_run and not yes and not sys.stdin.isatty():
         raise typer.BadParameter("there is nobody to confirm it: give --yes, or look first with --dry-run")
-    known: dict[str, Any] = {}
+    defined = vocabulary().point(order.point)
+    known: dict[str, Any] = {"unit": defined.unit} if defined is not None else {}
     try:
         if dry_run or not yes:
             answer = way.send(order, dry=True)
-            known = {name: value for name, value in (answer.get("res") or {}).items() if name in ("unit", "label")}
+            known |= {name: value for name, value in (answer.get("res") or {}).items() if name in ("unit", "label")}
             is_refused = bool(answer.get("err"))
             if dry_run or is_refused:
                 _tell(answer, order, dry=dry_run, as_json=as_json)
