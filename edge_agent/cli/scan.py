@@ -6,6 +6,7 @@ import typer
 
 from .scan_bacnet import bacnet
 from .scan_modbus import modbus
+from .scan_opcua import opcua
 
 app = typer.Typer(
     add_completion=False,
@@ -23,3 +24,4 @@ def scan() -> None:
 
 app.command("modbus")(modbus)
 app.command("bacnet")(bacnet)
+app.command("opcua")(opcua)
