@@ -198,6 +198,7 @@ def _bacnet_link(text: str, link_id: str, where: str) -> LinkConfig:
             own = replace(own, **{"ttl_s" if key == "ttl" else key: int(value)})  # type: ignore[arg-type]
         elif key in _TIME_KEYS:
             link = _with_option(link, key, value, where)
+            own = replace(own, apdu_timeout_s=link.timeout_s)
         else:
             step = "known are bbmd, ttl, peers, instance, timeout_s"
             raise ConfigError(f"unknown option {key}={value!r}", where=where, next_step=step)

@@ -30,7 +30,11 @@ def printer(link: LinkConfig, write: Callable[[str], None], clock: Callable[[], 
 
 
 def explain(link: LinkConfig, direction: str, frame: bytes) -> str:
-    """What a Modbus frame says, in words; "" for what is none."""
+    """What a Modbus frame or BACnet/IP datagram says, in words; "" for what is none."""
+    if link.kind == "bacnet":
+        from .bacnet.explain import explain as explain_bacnet
+
+        return explain_bacnet(frame)
     if link.kind == "tcp":
         if len(frame) < 8:
             return ""

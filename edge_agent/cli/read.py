@@ -178,9 +178,9 @@ def _of_options(
         raise typer.BadParameter(f"--link is missing; for example: {EXAMPLE}")
     if (profile is None) == (function is None):
         raise typer.BadParameter("give either --profile, or --fc for raw registers")
-    if not 1 <= unit <= 255:
-        raise typer.BadParameter(f"unit {unit} is none that answers; use 1 to 247, or 255 on Modbus TCP")
     parsed = parse_link(link, link_id=link.partition("?")[0])
+    if parsed.kind != "bacnet" and not 1 <= unit <= 255:
+        raise typer.BadParameter(f"unit {unit} is none that answers; use 1 to 247, or 255 on Modbus TCP")
     if profile is not None:
         found = device_of_profile(
             profile,

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.bacnet import codec, frame, tags, template
+from drivers.bacnet.explain import explain
 from drivers.bacnet.codec import Ref, Result
 from drivers.bacnet.tags import BacnetError, Bits, Date, Element, ObjectId, Time, Undecodable
 
@@ -250,6 +251,26 @@ def test_a_template_takes_what_has_its_shape_and_nothing_else() -> None:
             assert list(taken[::2]) == reals
     assert known.unpack(right + b"\0") is None
     assert template.learn(RPM_ACK, [Ref(0, 0, 85), Ref(0, 0, 111), Ref(0, 1, 85)]) is None
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        ("810b001201 20ffff00ff 1008 0a03e9 1a03e9", "to network all: Who-Is 1001 to 1001"),
+        ("810a0017010030300c0c0000000619553e4442429f5c3f", "#48 ReadProperty answer: analog-input:6 present-value = 48.65"),
+        ("810a000901007130 04", "#48 aborted: segmentation-not-supported"),
+        ("810a000d01005030 0c91019 11f", "#48 ReadProperty error: unknown-object"),
+        ("810a0007018000", "Who-Is-Router-To-Network"), ("820a0004", "no BACnet: BVLC type"),
+    ],
+)  # fmt: skip
+def test_datagrams_in_words(octets: str, words: str) -> None:
+    assert explain(bytes.fromhex(octets.replace(" ", ""))).startswith(words)
+
+
+@given(st.binary(max_size=60))
+def test_words_for_any_octets(rest: bytes) -> None:
+    npdu = b"\x01\x00" + rest
+    assert explain(b"\x81\x0a" + (len(npdu) + 4).to_bytes(2) + npdu)
 
 
 FIELDS = (

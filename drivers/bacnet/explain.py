@@ -1,0 +1,87 @@
+"""What a BACnet/IP datagram says, in words for people. Pure; never raises, whatever the bytes."""
+
+from __future__ import annotations
+
+from device_profiles.bacnet import OBJECT_NAMES
+
+from . import codec, frame, names
+from .codec import Ref
+from .frame import Frame
+from .tags import BacnetError
+
+_CONFIRMED = {
+    1: "ConfirmedCOVNotification", 5: "SubscribeCOV", 12: "ReadProperty", 14: "ReadPropertyMultiple", 15: "WriteProperty",
+    16: "WritePropertyMultiple", 17: "DeviceCommunicationControl", 20: "ReinitializeDevice", 26: "ReadRange",
+    28: "SubscribeCOVProperty",
+}  # fmt: skip
+_UNCONFIRMED = {
+    0: "I-Am", 1: "I-Have", 2: "UnconfirmedCOVNotification", 6: "TimeSynchronization", 7: "Who-Has", 8: "Who-Is",
+    9: "UTCTimeSynchronization",
+}  # fmt: skip
+_NETWORK = {
+    0: "Who-Is-Router-To-Network", 1: "I-Am-Router-To-Network", 3: "Reject-Message-To-Network", 18: "What-Is-Network-Number",
+    19: "Network-Number-Is",
+}  # fmt: skip
+_BVLC = {0: "BVLC-Result", 5: "Register-Foreign-Device"}
+
+
+def explain(data: bytes) -> str:
+    """One line; for what is no BACnet/IP, why it is none."""
+    try:
+        heard = frame.parse(data)
+        return _route(heard) + _words(heard)
+    except BacnetError as error:
+        return f"no BACnet: {error}"
+
+
+def _route(heard: Frame) -> str:
+    to = f"to network {'all' if heard.dnet == 0xFFFF else heard.dnet}: " if heard.dnet is not None else ""
+    return to + (f"from {heard.snet}:0x{heard.sadr.hex()}: " if heard.snet is not None else "")
+
+
+def _words(heard: Frame) -> str:
+    kind, number = heard.pdu_type, heard.service or 0
+    if kind is None:
+        if heard.network_message is not None:
+            return _NETWORK.get(heard.network_message, f"network message {heard.network_message}")
+        return _BVLC.get(heard.function, f"BVLC function 0x{heard.function:02x}")
+    if kind == frame.UNCONFIRMED:
+        return _UNCONFIRMED.get(number, f"unconfirmed service {number}") + _told(heard)
+    name = _CONFIRMED.get(number, f"service {number}")
+    part = f", segment {heard.sequence}{' of more' if heard.more_follows else ''}" if heard.is_segmented else ""
+    ident = f"#{heard.invoke_id} "
+    if kind == frame.CONFIRMED:
+        return f"{ident}{name}{part}"
+    if kind == frame.SIMPLE_ACK:
+        return f"{ident}{name} done"
+    if kind == frame.COMPLEX_ACK:
+        return f"{ident}{name} answer{part}{'' if part else _answered(heard)}"
+    if kind == frame.SEGMENT_ACK:
+        return f"{ident}segment {heard.sequence} received"
+    if kind == frame.ERROR:
+        return f"{ident}{name} error: {names.error_text(*codec.decode_error(heard.body))}"
+    reasons = names.REJECT_REASONS if kind == frame.REJECT else names.ABORT_REASONS
+    return f"{ident}{'rejected' if kind == frame.REJECT else 'aborted'}: {reasons.get(number, f'reason {number}')}"
+
+
+def _told(heard: Frame) -> str:
+    if heard.service == codec.I_AM:
+        return f" device {codec.decode_i_am(heard.body).instance}"
+    if heard.service == codec.WHO_IS and heard.body:
+        return " {} to {}".format(*codec.decode_who_is(heard.body))
+    return ""
+
+
+def _answered(heard: Frame) -> str:
+    if heard.service == codec.READ_PROPERTY:
+        result = codec.decode_read_ack(heard.body)
+        return f": {_reference(result.ref)} = {', '.join(str(one.value) for one in result.elements)[:60]}"
+    if heard.service == codec.READ_MULTIPLE:
+        results = codec.decode_read_multiple_ack(heard.body)
+        return f": {len(results)} properties, {sum(one.error is not None for one in results)} errors"
+    return ""
+
+
+def _reference(ref: Ref) -> str:
+    index = "" if ref.index is None else f"[{ref.index}]"
+    return f"{OBJECT_NAMES.get(ref.kind, ref.kind)}:{ref.instance} {names.property_name(ref.prop)}{index}"
