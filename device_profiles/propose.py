@@ -37,8 +37,9 @@ def propose(objects: Sequence[FoundObject], *, device: FoundDevice | None = None
 def _equipment(prefix: str, members: Sequence[tuple[FoundObject, str]], device: FoundDevice) -> Equipment:
     """One group: its points once without and once with what its class says."""
     first = [_best(found, leaf, prefix, None) for found, leaf in members]
-    texts = [prefix] if prefix else [device.name, device.model, device.description]
-    texts += _label_stems([found.label for found, _ in members])
+    around = 1.0 if prefix else 3.0
+    texts = [(prefix, 3.0), *((text, around) for text in (device.name, device.model, device.description))]
+    texts += [(text, 3.0) for text in _label_stems([found.label for found, _ in members])]
     cls, confidence, reason = class_of(texts, [match.point.id for match in first if match and match.score >= KNOWN])
     points = [_point(found, leaf, prefix, cls) for found, leaf in members]
     return Equipment(

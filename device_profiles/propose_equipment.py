@@ -15,7 +15,9 @@ from .propose_names import dictionary, tokens
 _SEPARATORS = re.compile(r"[\s._:/\\'|-]+")
 _ALPHA = re.compile(r"[A-Za-z]+")
 _ENOUGH = 64
-"""Beyond so many repetitions nothing is more certain."""
+"""Beyond so many prefixes nothing is more certain."""
+_MANY = 24
+"""Points of a usual piece of equipment: more of them make a prefix no better."""
 
 LEAST = 3
 """Objects that a piece of equipment has at the least."""
@@ -40,7 +42,7 @@ def split(names: Sequence[str]) -> list[tuple[str, str]]:
     for name, options in cuts.items():
         best[name] = max(
             options,
-            key=lambda cut: (_goodness(cut, len(prefixes[cut[1].casefold()]), len(leaves[cut[0]])), -len(cut[0])),
+            key=lambda cut: (_goodness(cut, len(prefixes[cut[1].casefold()]), len(leaves[cut[0]])), len(cut[0])),
         )
     sizes = Counter(prefix for prefix, _ in best.values())
     return [_merged_up(best[name], sizes) for name in names]
@@ -62,7 +64,7 @@ def _cuts(name: str) -> list[int]:
 
 def _goodness(cut: tuple[str, str], same_leaf: int, siblings: int) -> float:
     prefix, leaf = cut
-    shared = math.log2(1 + min(same_leaf, _ENOUGH)) + math.log2(1 + min(siblings, _ENOUGH))
+    shared = math.log2(1 + min(same_leaf, _ENOUGH)) + math.log2(1 + min(siblings, _MANY))
     if not any(any(token.readings) for token in tokens(leaf)):
         shared -= 2.0
     if not prefix:
@@ -80,26 +82,26 @@ def _noun(part: str) -> str | None:
     return next((cls for cls, kind in dictionary().equipment.items() if word in kind.nouns), None)
 
 
-def class_of(texts: Iterable[str], points: Iterable[str]) -> tuple[str, float, str]:
-    """(class, confidence, reason) of a group: `texts` name it, `points` are the ids that its objects probably are."""
-    votes: Counter[str] = Counter()
+def class_of(texts: Iterable[tuple[str, float]], points: Iterable[str]) -> tuple[str, float, str]:
+    """(class, confidence, reason) of a group: `texts` name it, each with its weight; `points` are what its objects may be."""
+    votes: defaultdict[str, float] = defaultdict(float)
     reasons: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
+    for text, weight in texts:
         for at, part in enumerate(reversed([piece for piece in _SEPARATORS.split(text) if piece][-4:])):
             cls = _noun(part)
             if cls is not None:
-                votes[cls] += 3.0 / (1 + 0.5 * at)  # type: ignore[assignment]
+                votes[cls] += weight / (1 + 0.5 * at)
                 reasons[cls].append(f"named {part}")
     ids = [re.sub(r"_\d+$", "", point) for point in points]
     for cls, kind in dictionary().equipment.items():
         typical = sorted(set(ids) & kind.points)
         if typical:
-            votes[cls] += 10.0 * len(typical) / math.sqrt(len(kind.points) * max(4, len(set(ids))))  # type: ignore[assignment]
+            votes[cls] += 10.0 * len(typical) / math.sqrt(len(kind.points) * max(4, len(set(ids))))
             reasons[cls].append("has " + ", ".join(typical[:4]) + (" ..." if len(typical) > 4 else ""))
     if not votes:
         return FALLBACK_CLASS, 0.0, "nothing tells its class"
-    (cls, most), *rest = votes.most_common(2)
-    second = rest[0][1] if rest else 0
+    (cls, most), *rest = sorted(votes.items(), key=lambda vote: -vote[1])
+    second = rest[0][1] if rest else 0.0
     return cls, round(min(0.99, most / (most + second + 1.0)), 2), "; ".join(dict.fromkeys(reasons[cls]))
 
 

@@ -138,7 +138,7 @@ def _overlap(
         matched.update(words.intersection(reading))
         for word in reading:
             if word not in words:
-                extra[word] = weight(word) * (0.35 if word in seen.context else 1.0)
+                extra[word] = weight(word) * (0.25 if word in seen.context else 1.0)
     role = _ROLE_WORDS.get((seen.type, seen.direction), frozenset())
     implied = {word for word in words - matched if word in seen.context or word in role}
     have = sum(map(weight, matched)) + FROM_CONTEXT * sum(map(weight, implied))
@@ -157,7 +157,7 @@ def _gain(reading: Reading, words: frozenset[str], at: int) -> float:
 
 
 _ROLE_WORDS = {
-    ("bool", "in"): frozenset({"running", "status", "alarm", "active", "on", "off"}),
+    ("bool", "in"): frozenset({"running", "status", "active", "on", "off"}),
     ("bool", "out"): frozenset({"command", "start", "stop", "enable"}),
     ("bool", "value"): frozenset({"status"}),
     ("num", "out"): frozenset({"command", "output"}),

@@ -1,6 +1,6 @@
 """Takes names and descriptions of building automation apart into words of the vocabulary.
 
-The dictionary is propose_words.yaml. Pure; knows nothing of vocabulary ids, units or equipment.
+The dictionary is propose_words.yaml. Pure; knows nothing of units and object types.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from .vocabulary import vocabulary
 from .yamlfile import read_yaml
 
 Reading = tuple[str, ...]
@@ -46,6 +47,7 @@ class Words:
 
     readings: Mapping[str, tuple[Reading, ...]]
     noise: frozenset[str]
+    phrases: tuple[tuple[re.Pattern[str], str], ...]
     weights: Mapping[str, float]
     aliases: Mapping[str, tuple[Reading, ...]]
     equipment: Mapping[str, Kind]
@@ -63,6 +65,10 @@ def dictionary() -> Words:
     return Words(
         MappingProxyType(readings),
         frozenset(data["noise"]),
+        tuple(
+            (re.compile(r"(?i)(?<![a-z])" + r"[\s_./-]*".join(map(re.escape, text.split())) + r"s?(?![a-z])"), word)
+            for text, word in data["phrases"].items()
+        ),
         MappingProxyType({word: float(weight) for word, weight in data["weights"].items()}),
         MappingProxyType(
             {point: tuple(tuple(text.split()) for text in texts) for point, texts in data["aliases"].items()}
@@ -76,6 +82,7 @@ def dictionary() -> Words:
     )
 
 
+_CHUNKS = re.compile(r"[A-Za-z0-9]+|[\u4e00-\u9fff]+")
 _KEPT = re.compile(r"(?i)(co2|no2|h2o|pm2[._]?5|pm10|pm1)")
 """Words with a digit in them."""
 _PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[a-z]+|[A-Z]+|[0-9]+")
@@ -87,10 +94,28 @@ _SUFFIX_ONE = frozenset("tphsfcoa")
 def tokens(text: str) -> tuple[Token, ...]:
     """The tokens of a name or description, in order; digits and noise left out."""
     found: list[Token] = []
-    for chunk in re.split(r"[^A-Za-z0-9%]+", text):
-        if chunk:
-            found += _chunk(chunk)
+    for chunk in _CHUNKS.findall(_phrased(text)):
+        found += _chunk(chunk) if chunk.isascii() else _ideographs(chunk)
     return tuple(found)
+
+
+def _phrased(text: str) -> str:
+    """The text with what people write as one word or as two written in one way: set-point, start / stop."""
+    for pattern, word in dictionary().phrases:
+        text = pattern.sub(f" {word} ", text)
+    return text
+
+
+def _ideographs(text: str) -> list[Token]:
+    """Chinese has no spaces: the longest words that the dictionary has, from the left."""
+    words = dictionary()
+    found: list[Token] = []
+    while text:
+        size = next((size for size in range(min(8, len(text)), 0, -1) if text[:size] in words.readings), 1)
+        piece, text = text[:size], text[size:]
+        if piece in words.readings:
+            found.append(Token(piece, words.readings[piece]))
+    return found
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -141,10 +166,11 @@ def _piece(piece: str) -> list[Token]:
 
 @cache
 def _plain_words() -> frozenset[str]:
-    """The words that stand for themselves: those that readings and aliases are made of."""
+    """The words that stand for themselves: those of the vocabulary's ids, and those that readings and aliases are made of."""
     words = dictionary()
     meant = [reading for readings in (*words.readings.values(), *words.aliases.values()) for reading in readings]
-    return frozenset(word for reading in meant for word in reading if len(word) > 1)
+    ids = {word for point in vocabulary().points.values() if point.id == point.stem for word in point.id.split("_")}
+    return frozenset(word for word in (*ids, *(word for reading in meant for word in reading)) if len(word) > 1)
 
 
 @lru_cache(maxsize=16384)
