@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.bacnet import codec, frame, tags, template
-from drivers.bacnet.explain import explain
 from drivers.bacnet.codec import Ref, Result
+from drivers.bacnet.explain import explain
 from drivers.bacnet.tags import BacnetError, Bits, Date, Element, ObjectId, Time, Undecodable
 
 CAPTURES = Path(__file__).parents[2] / ".." / "shared" / "vectors" / "pcap"
