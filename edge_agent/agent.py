@@ -160,11 +160,13 @@ class Agent:
         )
         try:
             self._compose()
-            async with LocalApi(config.socket, handlers):
-                await self._serve()
-                _log.info("stopped")
+            try:
+                async with LocalApi(config.socket, handlers):
+                    await self._serve()
+                    _log.info("stopped")
+            finally:
+                await self._commands.journal.close()
         finally:
-            await self._commands.journal.close()
             await self._spool.close()
 
     def _compose(self) -> None:

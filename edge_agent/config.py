@@ -20,9 +20,11 @@ from device_profiles.problems import M, Problems
 from device_profiles.yamlfile import Document, KeyPath, read_yaml
 from drivers.base import Driver
 from drivers.registry import DRIVERS, load_driver
+from edge_agent.commands.policy import Policy
+from edge_agent.config_commands import read_commands
 from edge_agent.config_devices import MAX_DEVICES, DeviceReader
 from edge_agent.config_links import Link, read_links, with_files
-from edge_agent.config_schema import AgentEntry, AgentFile, DeviceEntry, MqttEntry, VirtualEntry
+from edge_agent.config_schema import AgentEntry, AgentFile, CommandsEntry, DeviceEntry, MqttEntry, VirtualEntry
 from edge_agent.config_virtual import PROTOCOL, read_virtual
 from edge_agent.line_load import link_loads
 from edge_agent.model import Config, Device, SpoolSettings
@@ -53,6 +55,8 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
     if agent is not None:
         _check_time_zone(agent.tz, problems)
     settings = read_mqtt(mqtt, folder, problems) if mqtt is not None else None
+    commands = problems.parse(CommandsEntry, data.get("commands") or {}, ("commands",))
+    policy = read_commands(commands, folder, problems) if commands is not None else Policy()
     links = read_links(data.get("links"), problems)
     folders = [folder / text for text in (agent.profiles if agent else ())]
     for index, profile_folder in enumerate(folders):
@@ -95,6 +99,7 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
         metrics_port=agent.metrics_port,
         delivery=mqtt.delivery,
         log_level=agent.log_level,
+        commands=policy,
         warnings=problems.warnings,
     )
 

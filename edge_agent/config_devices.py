@@ -19,6 +19,7 @@ from device_profiles.schema import Point, Profile
 from device_profiles.yamlfile import KeyPath
 from drivers.base import Limits
 from drivers.link import CARRIERS
+from edge_agent.config_commands import narrowed
 from edge_agent.config_links import Link
 from edge_agent.config_points import planned
 from edge_agent.config_schema import DeviceEntry, InstanceEntry, LimitsEntry
@@ -227,6 +228,7 @@ class DeviceReader:
         if points is None:
             chosen = prefixed(points_of(profile, options, instance=instance), entry.prefix)
             points = planned(chosen, profile, entry.points, entry.poll, entry.heartbeat)
+            points = narrowed(points, {point.id: point for point in chosen}, entry.points, path, self.problems)
             self._points[key] = points
             self._check_limits(points, path)
         return points

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 import gateway.mqtt_config
 from device_profiles.address import Strict
 from device_profiles.bacnet import MAX_INSTANCE
+from device_profiles.control import Interlock
 from device_profiles.schema import IdText, PointId
 from device_profiles.values import (
     Align,
@@ -151,6 +152,20 @@ class LinkEntry(Strict):
     """Only where kind is opcua."""
 
 
+class WriteEntry(Strict):
+    """How one point of one device is written here: it narrows what the profile allows, and never widens it."""
+
+    min: float | None = Field(default=None, allow_inf_nan=False)
+    max: float | None = Field(default=None, allow_inf_nan=False)
+    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    per_hour: int | None = Field(default=None, ge=1, le=100_000)
+    min_interval: float | None = Field(default=None, ge=0, le=86400)
+    priority: int | None = Field(default=None, ge=8, le=16)
+    hold_max: float | None = Field(default=None, gt=0, le=31_536_000)
+    interlocks: tuple[Interlock, ...] = ()
+    """Beside those of the profile."""
+
+
 class PointEntry(Strict):
     """How one point of one device is read here; goes before the profile."""
 
@@ -160,11 +175,36 @@ class PointEntry(Strict):
     min: float | None = Field(default=None, allow_inf_nan=False)
     max: float | None = Field(default=None, allow_inf_nan=False)
     align: Align | None = None
+    write: WriteEntry | Literal[False] | None = None
+    """`false`: not written here, whatever the profile allows."""
 
     @model_validator(mode="after")
     def _limits_agree(self) -> PointEntry:
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}; exchange them")
+        return self
+
+
+class CommandKey(Strict):
+    """Who may sign commands: a public Ed25519 key in PEM, and the operations that it is good for."""
+
+    public_key_file: PathText
+    operations: tuple[Annotated[str, Field(pattern=r"^[a-z*][a-z_*]*(\.[a-z_*]+)?$", max_length=64)], ...] = ("*",)
+    """Names or patterns: `point.*`, `gate.open`."""
+
+
+class CommandsEntry(Strict):
+    """Whose commands the agent takes. Without it: those that the broker's access list lets through."""
+
+    signatures: Literal["off", "required"] = "off"
+    keys: dict[IdText, CommandKey] = Field(default_factory=dict)
+    timeout: float = Field(default=30, ge=2, le=300)
+    """Seconds from the arrival of a command after which it is not begun any more."""
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> CommandsEntry:
+        if self.signatures == "required" and not self.keys:
+            raise ValueError("signatures: required, and there is no key; add keys: {k1: {public_key_file: PATH}}")
         return self
 
 
@@ -253,5 +293,6 @@ class AgentFile(Strict):
 
     agent: AgentEntry
     mqtt: MqttEntry
+    commands: CommandsEntry = CommandsEntry()
     links: dict[IdText, str | LinkEntry] = Field(default_factory=dict)
     devices: tuple[DeviceEntry | VirtualEntry, ...]
