@@ -43,14 +43,15 @@ class AskQueue:
     def __init__(self) -> None:
         self._commands: deque[Asked] = deque()
         self._diagnostics: deque[Asked] = deque()
-        self._idle: deque[Asked] = deque()
+        self.idle: deque[Asked] = deque()
+        """What waits until nothing else is due."""
 
     def add(
         self, job: Job[_Result], address: Address, *, is_command: bool = False, is_idle: bool = False
     ) -> asyncio.Future[_Result]:
         """Puts a job at the end of its queue."""
         answer: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        queue = self._commands if is_command else self._idle if is_idle else self._diagnostics
+        queue = self._commands if is_command else self.idle if is_idle else self._diagnostics
         queue.append(Asked(job, address, answer))
         return answer
 
@@ -61,7 +62,7 @@ class AskQueue:
 
     def pop_idle(self, fits: Callable[[Address], bool]) -> Asked | None:
         """The oldest job of those for which there is time now."""
-        return self._pop((self._idle,), fits)
+        return self._pop((self.idle,), fits)
 
     @staticmethod
     def _pop(queues: Iterable[deque[Asked]], fits: Callable[[Address], bool]) -> Asked | None:
@@ -76,9 +77,9 @@ class AskQueue:
 
     def fail(self, error: Callable[[], PlantroomError]) -> None:
         """All that wait get an error of their own."""
-        for asked in (*self._commands, *self._diagnostics, *self._idle):
+        for asked in (*self._commands, *self._diagnostics, *self.idle):
             if not asked.answer.done():
                 asked.answer.set_exception(error())
         self._commands.clear()
         self._diagnostics.clear()
-        self._idle.clear()
+        self.idle.clear()

@@ -27,6 +27,7 @@ class Lanes(Generic[Waiting]):
         self.workers = 1 if self._parallel is None else max(1, self._parallel.parallel)
         self.most_probes = max(1, self.workers // _PROBE_PART)
         """Probes of dead devices at the same time."""
+        self._most = self.workers - (self.workers >= _SPARE_FROM)
         self._since: dict[str, float] = {}
         self._parked: dict[str, list[Waiting]] = {}
 
@@ -38,7 +39,7 @@ class Lanes(Generic[Waiting]):
     @property
     def is_full(self) -> bool:
         """No worker is free for a read."""
-        return len(self._since) >= self.workers - (self.workers >= _SPARE_FROM)
+        return len(self._since) >= self._most
 
     def of(self, address: Address) -> str:
         """The lane of a device, as the session knows it now."""

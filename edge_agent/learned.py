@@ -38,7 +38,12 @@ def learned_point(point: Point, layout: Layout | None) -> Learned:
     """What the device said of a point, put to the profile's point."""
     if not layout:
         return Learned(point, point.unit)
-    labels = _labels(layout.get("labels", {}).get(point.id)) if point.labels is None and point.type != "str" else None
+    labels = None
+    if point.labels is None and point.type not in (
+        "str",
+        "bool",
+    ):  # a boolean stays one, however its device calls its states
+        labels = _labels(layout.get("labels", {}).get(point.id))
     unit = layout.get("units", {}).get(point.id)
     target = published_unit(point)
     more: dict[str, Any] = {} if labels is None else {"labels": labels}

@@ -284,46 +284,46 @@ class LinkPoller:
         clock = self._clock
         while True:
             async with self._turnstile:
-                lane, doing = await self._next(reader, lanes)
+                while isinstance(work := self._next(reader, lanes), float):
+                    await self._rest(work)
+                lane, doing = work
                 before = clock.monotonic()
                 lanes.take(lane, before)
             try:
                 await doing
             finally:
                 self._busy_s += clock.monotonic() - before
-                self._turns.put_back(lanes.free(lane))
-                self._wake()
+                if parked := lanes.free(lane):
+                    self._turns.put_back(parked)
+                if self._resting is not None:
+                    self._wake()
 
-    async def _next(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> _Work:
-        """Waits for something that can be done now, in the order of service."""
+    def _next(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> _Work | float:
+        """What can be done now, in the order of service, or for how many seconds there is nothing."""
         clock, schedule, probes = self._clock, self._turns.schedule, self._turns.probes
-        while True:
-            asked = self._asks.pop(lanes.is_free)
-            if asked is not None:
-                return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
-            if lanes.is_full:
-                await self._rest(_LONGEST_REST_S)
-                continue
-            now, utc_ms, marks = clock.monotonic(), 0, schedule.has_marks and clock.quality() != "unsync"
-            if marks:
-                utc_ms = clock.wall_ms()
-            entry = schedule.pop(now, utc_ms, marks=marks)
-            if entry is not None:
-                lane = lanes.of(entry.owner.polled.address)
-                if lane not in lanes:
-                    return _Work(lane, self._turns.turn(reader, entry))
-                lanes.park(lane, entry)
-                continue
-            idle_s = schedule.wait_s(now, utc_ms, marks=marks)
-            if self._probing < lanes.most_probes:
-                spare_s = _LONGEST_REST_S if lanes.has_spare_probes else idle_s
-                polled = probes.pop(now, spare_s, lambda polled: lanes.is_free(polled.address))
-                if polled is not None:
-                    return _Work(lanes.of(polled.address), self._probe(reader, polled))
-            asked = self._asks.pop_idle(lanes.is_free)
-            if asked is not None:
-                return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
-            await self._rest(min(idle_s, max(_IDLE_LOOK_S, probes.wait_s(now))))
+        asked = self._asks.pop(lanes.is_free)
+        if asked is not None:
+            return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
+        if lanes.is_full:
+            return _LONGEST_REST_S
+        now, utc_ms, marks = clock.monotonic(), 0, schedule.has_marks and clock.quality() != "unsync"
+        if marks:
+            utc_ms = clock.wall_ms()
+        while (entry := schedule.pop(now, utc_ms, marks=marks)) is not None:
+            lane = lanes.of(entry.owner.polled.address)
+            if lane not in lanes:
+                return _Work(lane, self._turns.turn(reader, entry))
+            lanes.park(lane, entry)
+        idle_s = schedule.wait_s(now, utc_ms, marks=marks)
+        if self._probing < lanes.most_probes and len(probes):
+            spare_s = _LONGEST_REST_S if lanes.has_spare_probes else idle_s
+            polled = probes.pop(now, spare_s, lambda polled: lanes.is_free(polled.address))
+            if polled is not None:
+                return _Work(lanes.of(polled.address), self._probe(reader, polled))
+        asked = self._asks.pop_idle(lanes.is_free) if self._asks.idle else None
+        if asked is not None:
+            return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
+        return float(min(idle_s, max(_IDLE_LOOK_S, probes.wait_s(now))))
 
     def _interrupt(self, polled: Polled) -> Awaitable[None] | None:
         """What goes before the next batch of a device: a command on its lane."""
