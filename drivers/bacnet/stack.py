@@ -17,10 +17,13 @@ from bacpypes3.apdu import APDU, AbortPDU, ConfirmedRequestPDU, UnconfirmedReque
 from bacpypes3.appservice import AWAIT_CONFIRMATION, COMPLETED, ApplicationServiceAccessPoint, ClientSSM
 from bacpypes3.basetypes import Segmentation
 from bacpypes3.comm import ApplicationServiceElement, Server, bind
+from bacpypes3.errors import AbortException, RejectException
 from bacpypes3.ipv4.bvll import LPDU, BVLLCodec
 from bacpypes3.ipv4.service import BIPForeign, BIPNormal
 from bacpypes3.netservice import NetworkServiceAccessPoint, NetworkServiceElement
 from bacpypes3.pdu import PDU, Address, IPv4Address, LocalBroadcast, LocalStation, RemoteBroadcast, RemoteStation
+
+from device_profiles.errors import DeviceMismatch
 
 from .directory import Peer
 
@@ -29,6 +32,8 @@ MAX_SEGMENTS = 64
 _MOST_TASKS = 256
 """Datagrams that bacpypes3 works on at the same time."""
 _NO_TIMER = 0
+LIBRARY_ERRORS = (ValueError, RuntimeError, RejectException, AbortException)
+"""The roots of bacpypes3's own exceptions (`bacpypes3.errors`)."""
 _SEGMENTATION = {
     "both": Segmentation.segmentedBoth,
     "transmit": Segmentation.segmentedTransmit,
@@ -133,11 +138,18 @@ class Transaction:
         sap.clientTransactions.append(self._machine)
 
     async def send(self, service: int, invoke_id: int, payload: bytes) -> None:
-        """Sends the request; its end comes to `finish`, or to the client that heard it unsegmented."""
+        """Sends the request; its end comes to `finish`, or to the client that heard it unsegmented. Raises DeviceMismatch for
+        what bacpypes3 cannot send."""
         request = ConfirmedRequestPDU(service, invoke_id)
         request.pduDestination = self._address
         request.put_data(payload)
-        await self._machine.indication(request)
+        try:
+            await self._machine.indication(request)
+        except LIBRARY_ERRORS as error:
+            raise DeviceMismatch(
+                f"the request cannot be sent in segments: {type(error).__name__} {error}",
+                next_step="look at max-apdu-length-accepted and segmentation-supported of the device",
+            ) from error
 
     def await_segments(self, invoke_id: int) -> None:
         """The request was sent without bacpypes3, whole; its answer comes in segments, which want bacpypes3."""

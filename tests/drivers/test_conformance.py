@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import bacpypes3.errors
 import pymodbus.exceptions
 import pytest
 import serial
@@ -394,8 +395,30 @@ async def test_every_error_of_pyserial_becomes_one_of_ours(
             pass
 
 
+OF_BACPYPES3 = [
+    kind for kind in vars(bacpypes3.errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+]
+
+
+@pytest.mark.parametrize("kind", OF_BACPYPES3, ids=lambda kind: kind.__name__)
+async def test_every_error_of_bacpypes3_becomes_one_of_ours(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bacpypes3.appservice.ClientSSM.indication", _raising(kind))
+    async with bacnet_world() as world, world.driver.open(world.link) as session:
+        client = session.client  # type: ignore[attr-defined]
+        peer = await client.resolve(1)
+        with pytest.raises(DeviceError):
+            await client.confirmed(peer, 15, bytes(2000))  # longer than an APDU: through bacpypes3
+        assert await session.read(Address(1), world.plan(1)[0])
+
+
 def _raising(kind: type[Exception]) -> Callable[..., Any]:
     async def execute(*_: Any, **__: Any) -> None:
-        raise kind("no luck")
+        for words in (("no luck",), ("device", "other"), ()):
+            with contextlib.suppress(TypeError):
+                error = kind(*words)
+                break
+        raise error
 
     return execute
