@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, count
 
-from .propose_equipment import class_of, context_of, split
+from .propose_equipment import class_of, context_of, own_words, split
 from .propose_found import Equipment, FoundDevice, FoundObject, Proposal, ProposedPoint
 from .propose_match import Evidence, Match, counted_id, evidence, matches, value_type
 from .units import UNITS
@@ -37,7 +37,7 @@ def propose(objects: Sequence[FoundObject], *, device: FoundDevice | None = None
 def _equipment(prefix: str, members: Sequence[tuple[FoundObject, str]], device: FoundDevice) -> Equipment:
     """One group: its points once without and once with what its class says."""
     first = [_best(found, leaf, prefix, None) for found, leaf in members]
-    around = 1.0 if prefix else 3.0
+    around = 1.5 if prefix else 3.0
     texts = [(prefix, 3.0), *((text, around) for text in (device.name, device.model, device.description))]
     texts += [(text, 3.0) for text in _label_stems([found.label for found, _ in members])]
     cls, confidence, reason = class_of(texts, [match.point.id for match in first if match and match.score >= KNOWN])
@@ -58,7 +58,7 @@ def _label_stems(labels: Sequence[str]) -> list[str]:
 
 
 def _best(found: FoundObject, leaf: str, prefix: str, cls: str | None) -> Match | None:
-    ranked = _ranked(evidence(found, leaf, context_of(prefix, cls)))
+    ranked = _ranked(evidence(found, leaf, context_of(prefix, cls), own_words(prefix)))
     return ranked[0] if ranked else None
 
 
@@ -68,7 +68,7 @@ def _ranked(seen: Evidence) -> tuple[Match, ...]:
 
 
 def _point(found: FoundObject, leaf: str, prefix: str, cls: str) -> ProposedPoint:
-    seen = evidence(found, leaf, context_of(prefix, cls))
+    seen = evidence(found, leaf, context_of(prefix, cls), own_words(prefix))
     ranked = _ranked(seen)
     if not ranked or ranked[0].score < KNOWN:
         return _own(found, leaf, prefix, cls, seen, ranked)

@@ -95,8 +95,13 @@ def class_of(texts: Iterable[tuple[str, float]], points: Iterable[str]) -> tuple
     ids = [re.sub(r"_\d+$", "", point) for point in points]
     for cls, kind in dictionary().equipment.items():
         typical = sorted(set(ids) & kind.points)
-        if typical:
-            votes[cls] += 10.0 * len(typical) / math.sqrt(len(kind.points) * max(4, len(set(ids))))
+        if typical:  # one point alone tells little
+            votes[cls] += (
+                (0.5 if len(typical) == 1 else 1.0)
+                * 10.0
+                * len(typical)
+                / math.sqrt(len(kind.points) * max(4, len(set(ids))))
+            )
             reasons[cls].append("has " + ", ".join(typical[:4]) + (" ..." if len(typical) > 4 else ""))
     if not votes:
         return FALLBACK_CLASS, 0.0, "nothing tells its class"
@@ -111,3 +116,10 @@ def context_of(prefix: str, cls: str | None) -> frozenset[str]:
     words = {word for token in tokens(last) for reading in token.readings[:1] for word in reading}
     kind = dictionary().equipment.get(cls or "")
     return frozenset(words | (kind.implies if kind else frozenset()))
+
+
+def own_words(prefix: str) -> frozenset[str]:
+    """The words of the last piece of a prefix that has letters: SF2 of `AHU1.SF2.`. A drive says how, not what."""
+    pieces = [piece for piece in _SEPARATORS.split(prefix) if _ALPHA.search(piece)]
+    last = tokens(pieces[-1]) if pieces else ()
+    return frozenset(word for token in last for reading in token.readings[:1] for word in reading) - {"drive", "motor"}

@@ -22,6 +22,9 @@ EXTRA = 0.55
 """What a word of the object that the id does not have costs."""
 UNUSUAL = 0.1
 """What taking a token's second reading instead of its first costs."""
+UNUSED = 0.3
+"""What a word that the prefix ends with costs where the id does not have it."""
+FROM_PREFIX = 0.95
 FROM_CONTEXT = 0.75
 """How far equipment, prefix, unit and object type speak for a word that the name leaves out."""
 
@@ -57,6 +60,8 @@ class Evidence:
     description: tuple[Token, ...]
     context: frozenset[str]
     """Words of the prefix and of the equipment."""
+    own: frozenset[str]
+    """Those of them that the prefix ends with: `supply fan` of AHU1.SF2."""
 
 
 _TYPES = {
@@ -86,7 +91,7 @@ def direction(found: FoundObject) -> str:
     return "unknown" if found.kind == "unknown" else "value"
 
 
-def evidence(found: FoundObject, leaf: str, context: Iterable[str]) -> Evidence:
+def evidence(found: FoundObject, leaf: str, context: Iterable[str], own: Iterable[str] = ()) -> Evidence:
     """Everything the matcher needs of an object of which `leaf` is the name without its prefix."""
     return Evidence(
         type=value_type(found) or "num",
@@ -95,6 +100,7 @@ def evidence(found: FoundObject, leaf: str, context: Iterable[str]) -> Evidence:
         name=tokens(leaf),
         description=tokens(found.description),
         context=frozenset(context) | _of_unit(found),
+        own=frozenset(own),
     )
 
 
@@ -141,10 +147,13 @@ def _overlap(
                 extra[word] = weight(word) * (0.25 if word in seen.context else 1.0)
     role = _ROLE_WORDS.get((seen.type, seen.direction), frozenset())
     implied = {word for word in words - matched if word in seen.context or word in role}
-    have = sum(map(weight, matched)) + FROM_CONTEXT * sum(map(weight, implied))
-    if not matched or have == 0:
+    if not matched:
         return 0.0, (), ()
-    missing = sum(map(weight, words - matched - implied)) + (1 - FROM_CONTEXT) * 0.5 * sum(map(weight, implied))
+    for word in seen.own - words - extra.keys():
+        extra[word] = UNUSED * weight(word)
+    taken = sum(weight(word) * (FROM_PREFIX if word in seen.own else FROM_CONTEXT) for word in implied)
+    have = sum(map(weight, matched)) + taken
+    missing = sum(map(weight, words - matched - implied)) + 0.5 * (sum(map(weight, implied)) - taken)
     total = have + MISSING * missing + EXTRA * sum(extra.values())
     return have / total, tuple(sorted(matched)), tuple(sorted(implied))
 
@@ -196,6 +205,8 @@ def _unit_factor(seen: Evidence, point: PointDef) -> float:
     if seen.type not in ("num", "any") or point.unit is None:
         return 1.0
     ours, theirs = UNITS[point.unit], UNITS.get(seen.unit or "")
+    if seen.type == "any" and theirs is None:
+        return 1.0
     if theirs is None or theirs.code == "1":
         return 0.95 if ours.kind == "ratio" else 0.85
     if ours.kind == "ratio":

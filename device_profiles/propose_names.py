@@ -5,6 +5,7 @@ The dictionary is propose_words.yaml. Pure; knows nothing of units and object ty
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ _CHUNKS = re.compile(r"[A-Za-z0-9]+|[\u4e00-\u9fff]+")
 _KEPT = re.compile(r"(?i)(co2|no2|h2o|pm2[._]?5|pm10|pm1)")
 """Words with a digit in them."""
 _PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[a-z]+|[A-Z]+|[0-9]+")
+_CUT_SHORT = 5
+"""Letters that a piece needs before it is taken for a longer word cut short."""
 _SUFFIX_ONE = frozenset("tphsfcoa")
 """Letters that mean something at the end of a run-together name (ZNT, SFS)."""
 
@@ -134,7 +137,8 @@ def _chunk(chunk: str) -> list[Token]:
     found: list[Token] = []
     for part in _KEPT.split(chunk):
         if _KEPT.fullmatch(part):
-            found.append(Token(part.lower(), ((re.sub(r"[._]", "", part.lower()),),)))
+            kept = re.sub(r"[._]", "", part.lower())
+            found.append(Token(kept, words.readings.get(kept, ((kept,),))))
             continue
         pieces = [piece for piece in _PIECES.findall(part) if not piece.isdigit()]
         letters = [char for char in part if char.isalpha()]
@@ -157,11 +161,36 @@ def _piece(piece: str) -> list[Token]:
         return [Token(piece, ((piece,),))]
     if piece.endswith("s") and (piece[:-1] in words.readings or piece[:-1] in _plain_words()):
         return _piece(piece[:-1])
-    return [
-        Token(part, words.readings.get(part) or (((part,),) if part in _plain_words() else ()))
-        for part in _segments(piece)
-        if part not in words.noise
-    ]
+    if len(piece) > _CUT_SHORT and any(word.startswith(piece) for word in _long_words()):
+        return [Token(piece, _readings(piece))]
+    return [Token(part, _readings(part)) for part in _segments(piece) if part not in words.noise]
+
+
+def _readings(part: str) -> tuple[Reading, ...]:
+    """What one piece means; a word that was cut short (COMPRES) or misspelt (TEMPRATURE) means what is nearest to it."""
+    words = dictionary()
+    if part in words.readings:
+        return words.readings[part]
+    if part in _plain_words():
+        return ((part,),)
+    near = _nearest(part) if len(part) >= _CUT_SHORT else None
+    return () if near is None else words.readings.get(near) or ((near,),)
+
+
+@lru_cache(maxsize=16384)
+def _nearest(part: str) -> str | None:
+    whole = [word for word in _long_words() if word.startswith(part)]
+    if whole:
+        return min(whole, key=lambda word: (len(word), word))
+    close = difflib.get_close_matches(part, _long_words(), n=1, cutoff=0.84) if len(part) > _CUT_SHORT else []
+    return close[0] if close else None
+
+
+@cache
+def _long_words() -> tuple[str, ...]:
+    """The words long enough to be cut short or misspelt and still be known."""
+    known = dictionary().readings.keys() | _plain_words()
+    return tuple(sorted(word for word in known if len(word) > _CUT_SHORT + 1 and word.isascii()))
 
 
 @cache
