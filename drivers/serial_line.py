@@ -128,7 +128,9 @@ class Line:
                 )
 
     def send(self, frame: bytes) -> None:
-        """Puts a frame on the wire; call `settle` before."""
+        """Puts a frame on the wire; call `settle` before. Raises LineInterrupted, with nothing sent, where nobody waits any more."""
+        if self._interrupted is not None and self._interrupted is self.job:
+            raise LineInterrupted
         if self._trace:
             self._trace(">", frame, "")
         self._sent = frame

@@ -65,6 +65,9 @@ def explain_pdu(direction: str, pdu: bytes) -> str:
     if function in (15, 16) and len(pdu) >= 5:
         reg, count = struct.unpack_from(">HH", pdu, 1)
         return f"write {count} {'coils' if function == 15 else 'registers'} from {reg}"
+    if function == codec.MASK_WRITE and len(pdu) == 7:
+        reg, keep, value = struct.unpack_from(">HHH", pdu, 1)
+        return f"bits 0x{~keep & 0xFFFF:04x} of register {reg} = 0x{value:04x}"
     if function == 43:
         return "device identification"
     return f"function {function}"

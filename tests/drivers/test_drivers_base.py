@@ -74,6 +74,7 @@ def test_frames_are_told_in_words() -> None:
     assert explain(LINE, "<", b"\x07\x83\x02\x00\x00").endswith("(wrong checksum)")
     assert explain_pdu(">", codec.write_register(3, 9).pdu) == "write register 3 = 0x0009"
     assert explain_pdu(">", codec.write_coils(3, [True] * 9).pdu) == "write 9 coils from 3"
+    assert explain_pdu("<", codec.mask_register(3, 0xFFF0, 5).pdu) == "bits 0x000f of register 3 = 0x0005"
 
 
 @pytest.mark.parametrize("frame", [b"", b"\x01", b"\x01\x83", b"\x00" * 7, b"\x00" * 8, b"\xff" * 300])

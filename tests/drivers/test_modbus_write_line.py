@@ -13,7 +13,7 @@ from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused, D
 from drivers.base import LinkConfig
 from drivers.modbus import codec
 from drivers.modbus.rtu import RtuMaster
-from drivers.serial_line import Line
+from drivers.serial_line import Line, LineInterrupted
 
 LINK = LinkConfig("l", "serial", path="x", baud=19200, timeout_s=0.2)
 CHAR_S = 10 / 19200
@@ -163,3 +163,14 @@ def test_a_confirmed_write_was_done_and_none_is_sent_twice(seed: int) -> None:
             assert board.done[done:] == [request.pdu]
             confirmed += 1
     assert confirmed > 150
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
+    bench = Bench(lambda frame, end: [(0.01, framed(7, frame[1:-2]))])
+    bench.line.job = "a write"
+    bench.line.interrupt("a write")
+    with pytest.raises(LineInterrupted):
+        bench.ask(ON)
+    assert not bench.pdus
+    bench.line.job = "the next"
+    assert bench.ask(ON) == b""

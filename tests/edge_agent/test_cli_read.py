@@ -1,4 +1,4 @@
-"""plantroom read, watch and scan against a device that shares no code with them; and that they load where Unix is not."""
+"""plantroom read, watch and scan against a device that shares no code with them; and that they and write load where Unix is not."""
 
 from __future__ import annotations
 
@@ -259,6 +259,7 @@ import serial, serial.tools.list_ports  # on Windows it brings a backend of its 
 for name in ("fcntl", "termios", "uvloop", "pwd", "grp", "resource", "tty", "pty"):
     sys.modules[name] = None
 import edge_agent.cli.read, edge_agent.cli.watch, edge_agent.cli.scan, edge_agent.cli.one_device
+import edge_agent.cli.write, edge_agent.cli.write_way, edge_agent.commands.act
 import drivers.modbus.driver, drivers.modbus.tcp, drivers.modbus.rtu, drivers.trace, drivers.fake
 from drivers.base import parse_link
 assert parse_link("serial:COM3?baud=9600").path == "COM3"
