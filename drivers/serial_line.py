@@ -128,7 +128,7 @@ class Line:
                 )
 
     def send(self, frame: bytes) -> None:
-        """Puts a frame on the wire; call `settle` before. Raises LineInterrupted, with nothing sent, where nobody waits any more."""
+        """Puts a frame on the wire; call `settle` before. Raises LineInterrupted, nothing sent, where nobody waits any more."""
         if self._interrupted is not None and self._interrupted is self.job:
             raise LineInterrupted
         if self._trace:

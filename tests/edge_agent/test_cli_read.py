@@ -1,4 +1,4 @@
-"""plantroom read, watch and scan against a device that shares no code with them; and that they and write load where Unix is not."""
+"""plantroom read, watch and scan against a device that shares no code with them; they and write load where Unix is not."""
 
 from __future__ import annotations
 
