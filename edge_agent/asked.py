@@ -41,8 +41,8 @@ class AskQueue:
     """Bounded by its askers: each waits for its answer."""
 
     def __init__(self) -> None:
-        self._commands: deque[Asked] = deque()
-        self._diagnostics: deque[Asked] = deque()
+        self.commands: deque[Asked] = deque()
+        self.diagnostics: deque[Asked] = deque()
         self.idle: deque[Asked] = deque()
         """What waits until nothing else is due."""
 
@@ -51,14 +51,14 @@ class AskQueue:
     ) -> asyncio.Future[_Result]:
         """Puts a job at the end of its queue."""
         answer: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        queue = self._commands if is_command else self.idle if is_idle else self._diagnostics
+        queue = self.commands if is_command else self.idle if is_idle else self.diagnostics
         queue.append(Asked(job, address, answer))
         return answer
 
     def pop(self, fits: Callable[[Address], bool], *, only_commands: bool = False) -> Asked | None:
         """The oldest job that somebody still waits for and that `fits`, commands first."""
-        queues = (self._commands,) if only_commands else (self._commands, self._diagnostics)
-        return self._pop(queues, fits) if self._commands or self._diagnostics else None
+        queues = (self.commands,) if only_commands else (self.commands, self.diagnostics)
+        return self._pop(queues, fits)
 
     def pop_idle(self, fits: Callable[[Address], bool]) -> Asked | None:
         """The oldest job of those for which there is time now."""
@@ -77,9 +77,9 @@ class AskQueue:
 
     def fail(self, error: Callable[[], PlantroomError]) -> None:
         """All that wait get an error of their own."""
-        for asked in (*self._commands, *self._diagnostics, *self.idle):
+        for asked in (*self.commands, *self.diagnostics, *self.idle):
             if not asked.answer.done():
                 asked.answer.set_exception(error())
-        self._commands.clear()
-        self._diagnostics.clear()
+        self.commands.clear()
+        self.diagnostics.clear()
         self.idle.clear()

@@ -27,8 +27,10 @@ class Lanes(Generic[Waiting]):
         self.workers = 1 if self._parallel is None else max(1, self._parallel.parallel)
         self.most_probes = max(1, self.workers // _PROBE_PART)
         """Probes of dead devices at the same time."""
-        self._most = self.workers - (self.workers >= _SPARE_FROM)
-        self._since: dict[str, float] = {}
+        self.most = self.workers - (self.workers >= _SPARE_FROM)
+        """Lanes in use beyond which nothing is read."""
+        self.since: dict[str, float] = {}
+        """The lanes in use, and when each was taken or something was heard on it last."""
         self._parked: dict[str, list[Waiting]] = {}
 
     @property
@@ -36,34 +38,16 @@ class Lanes(Generic[Waiting]):
         """Probes have workers of their own share here and cost the others nothing."""
         return self.workers >= _PROBE_PART
 
-    @property
-    def is_full(self) -> bool:
-        """No worker is free for a read."""
-        return len(self._since) >= self._most
-
     def of(self, address: Address) -> str:
         """The lane of a device, as the session knows it now."""
         return "" if self._parallel is None else self._parallel.lane(address)
 
-    def __contains__(self, lane: str) -> bool:
-        """The lane is in use."""
-        return lane in self._since
-
     def is_free(self, address: Address) -> bool:
-        return self.of(address) not in self._since
-
-    def take(self, lane: str, now: float) -> None:
-        """The lane, which is free, is in use from now on."""
-        self._since[lane] = now
-
-    def touch(self, lane: str, now: float) -> None:
-        """Something was heard on it: what is under way does not hang."""
-        if lane in self._since:
-            self._since[lane] = now
+        return self.of(address) not in self.since
 
     def free(self, lane: str) -> Sequence[Waiting]:
         """The lane is free again; gives what has waited for it, to be put in order with everything else that is due."""
-        self._since.pop(lane, None)
+        self.since.pop(lane, None)
         return self._parked.pop(lane, ())
 
     def park(self, lane: str, waiting: Waiting) -> None:
@@ -77,4 +61,4 @@ class Lanes(Generic[Waiting]):
 
     def longest_s(self, now: float) -> float:
         """For how long the oldest thing under way was not heard of."""
-        return max((now - since for since in self._since.values()), default=0.0)
+        return max((now - since for since in self.since.values()), default=0.0)

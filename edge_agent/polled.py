@@ -77,6 +77,8 @@ class Polled:
         self.care: Group | None = None
         self.places: dict[str, tuple[Form, int]] = {}
         """Where a reported value belongs: the form of its point, and its place there."""
+        self.lane = ""
+        """The lane of the read that is under way, or was last."""
         self.is_planned = False
         self.is_gone = False
         """Replaced or removed: what still arrives for it is dropped."""

@@ -288,7 +288,7 @@ class LinkPoller:
                     await self._rest(work)
                 lane, doing = work
                 before = clock.monotonic()
-                lanes.take(lane, before)
+                lanes.since[lane] = before
             try:
                 await doing
             finally:
@@ -301,26 +301,28 @@ class LinkPoller:
     def _next(self, reader: Reader, lanes: Lanes[Entry[Group]]) -> _Work | float:
         """What can be done now, in the order of service, or for how many seconds there is nothing."""
         clock, schedule, probes = self._clock, self._turns.schedule, self._turns.probes
-        asked = self._asks.pop(lanes.is_free)
+        asks = self._asks
+        asked = asks.pop(lanes.is_free) if asks.commands or asks.diagnostics else None
         if asked is not None:
             return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
-        if lanes.is_full:
+        if len(lanes.since) >= lanes.most:
             return _LONGEST_REST_S
         now, utc_ms, marks = clock.monotonic(), 0, schedule.has_marks and clock.quality() != "unsync"
         if marks:
             utc_ms = clock.wall_ms()
         while (entry := schedule.pop(now, utc_ms, marks=marks)) is not None:
-            lane = lanes.of(entry.owner.polled.address)
-            if lane not in lanes:
+            polled = entry.owner.polled
+            polled.lane = lane = lanes.of(polled.address)
+            if lane not in lanes.since:
                 return _Work(lane, self._turns.turn(reader, entry))
             lanes.park(lane, entry)
         idle_s = schedule.wait_s(now, utc_ms, marks=marks)
         if self._probing < lanes.most_probes and len(probes):
             spare_s = _LONGEST_REST_S if lanes.has_spare_probes else idle_s
-            polled = probes.pop(now, spare_s, lambda polled: lanes.is_free(polled.address))
-            if polled is not None:
-                return _Work(lanes.of(polled.address), self._probe(reader, polled))
-        asked = self._asks.pop_idle(lanes.is_free) if self._asks.idle else None
+            dead = probes.pop(now, spare_s, lambda polled: lanes.is_free(polled.address))
+            if dead is not None:
+                return _Work(lanes.of(dead.address), self._probe(reader, dead))
+        asked = asks.pop_idle(lanes.is_free) if asks.idle else None
         if asked is not None:
             return _Work(lanes.of(asked.address), self._serve_one(reader, asked))
         return float(min(idle_s, max(_IDLE_LOOK_S, probes.wait_s(now))))
@@ -330,9 +332,11 @@ class LinkPoller:
         lanes, reader = self._lanes, self._reader
         if lanes is None or reader is None:
             return None
-        lane = lanes.of(polled.address)
-        lanes.touch(lane, self._clock.monotonic())
-        asked = self._asks.pop(lambda address: lanes.of(address) == lane, only_commands=True)
+        if polled.lane in lanes.since:
+            lanes.since[polled.lane] = self._clock.monotonic()
+        if not self._asks.commands:
+            return None
+        asked = self._asks.pop(lambda address: lanes.of(address) == polled.lane, only_commands=True)
         return self._serve_one(reader, asked) if asked is not None else None
 
     async def _serve_one(self, reader: Reader, asked: Asked) -> None:
