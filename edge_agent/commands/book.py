@@ -66,6 +66,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     rank: int
     """Who goes before whom: the priority of the command, 16 where it named none."""
     slot: int | None
+    also: tuple[int, ...] = ()
+    """Slots of ours from a hold that this one has replaced, which have not been given back yet."""
     raw: float | int | bool | str | None
     until_ms: int
     boot_id: str
@@ -75,6 +77,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def target(self) -> str:
         return f"{self.device}/{self.point}"
+
+    def other_slots(self, slot: int | None) -> tuple[int, ...]:
+        """Its slots but for this one."""
+        return tuple(each for each in (self.slot, *self.also) if each is not None and each != slot)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

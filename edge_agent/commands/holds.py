@@ -89,7 +89,8 @@ class Holds:
         desk = self._desk
         target = desk.find(hold.device, hold.point)
         until = desk.clock.monotonic() + _LIMIT_S
-        await desk.before(until, act.release(target, hold.slot, hold.raw))
+        for slot in (hold.slot, *hold.also):
+            await desk.before(until, act.release(target, slot, hold.raw))
         await desk.journal.take(
             Step(drop_hold=hold.target),
             {"what": "released", "id": hold.command, "dev": hold.device, "p": hold.point, "why": why, "raw": hold.raw},

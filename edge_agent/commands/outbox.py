@@ -46,7 +46,7 @@ class Outbox:
         """Key of the last answer that was handed to this connection."""
         self._acknowledged: set[int] = set()
         self._is_refused = False
-        self.count: dict[str, int] = dict.fromkeys(("answered", "refused"), 0)
+        self.count: dict[str, int] = dict.fromkeys(("answers", "answers_refused"), 0)
         line.on_connected(self._begin_again)
 
     def wake(self) -> None:
@@ -90,11 +90,11 @@ class Outbox:
         if reason == CONNECTION_LOST:
             return  # the next connection begins again
         if reason >= FAILURE:
-            self.count["refused"] += 1
+            self.count["answers_refused"] += 1
             self._is_refused = True
             _log.warning("the broker refuses an answer to a command", reason=f"0x{reason:02X}")
         else:
-            self.count["answered"] += 1
+            self.count["answers"] += 1
             self._acknowledged.add(key)
         self._something.set()
 

@@ -158,20 +158,42 @@ class Points:
             holds.keep(before)
             return None
         if outcome.code == "overridden":
-            return await self._give_back(target, outcome.plan, record, hold)
-        if hold is None and before is not None and outcome.st == "succeeded":
-            holds.drop(target.where)  # its holder has written for good: nothing is to be given back
-            return target.where
+            return await self._give_back(target, outcome.plan, record, before)
+        if before is not None and outcome.st == "succeeded":
+            return await self._replace(target, outcome.plan, hold, before)
         return None
 
-    async def _give_back(self, target: Target, plan: Plan, record: Record, hold: Hold | None) -> str:
-        """A value that is overridden must not come into force when nobody expects it any more: our slot is given back."""
-        now = hold or self._make_hold(target, plan, record, limits.LOWEST_PRIORITY, 0.0, None)
-        now = msgspec.structs.replace(now, until_uptime_s=0.0)
+    async def _replace(self, target: Target, plan: Plan, hold: Hold | None, before: Hold) -> str | None:
+        """The slots of the hold before are given back; without a new hold there is then nothing left to give back."""
+        others = before.other_slots(plan.slot)
+        limit = self._desk.clock.monotonic() + target.rules.within
         try:
-            limit = self._desk.clock.monotonic() + target.rules.within
-            await self._desk.before(limit, act.release(target, plan.slot, None))
+            for slot in others:
+                await self._desk.before(limit, act.release(target, slot, None))
         except (CommandRefused, DeviceError, LinkError, TimeoutError):
+            if hold is None:
+                left = msgspec.structs.replace(before, slot=others[0], also=others[1:], until_uptime_s=0.0)
+                await self._desk.journal.take(Step(hold=left))
+                self._holds.keep(left)  # again and again
+            return None  # a new hold gives them back with its own
+        if hold is None:
+            self._holds.drop(target.where)
+            return target.where
+        if others:
+            only = msgspec.structs.replace(hold, also=())
+            await self._desk.journal.take(Step(hold=only))
+            self._holds.keep(only)
+        return None
+
+    async def _give_back(self, target: Target, plan: Plan, record: Record, before: Hold | None) -> str:
+        """A value that is overridden must not come into force when nobody expects it any more: our slots are given back."""
+        also = before.other_slots(plan.slot) if before is not None else ()
+        limit = self._desk.clock.monotonic() + target.rules.within
+        try:
+            for slot in (plan.slot, *also):
+                await self._desk.before(limit, act.release(target, slot, None))
+        except (CommandRefused, DeviceError, LinkError, TimeoutError):
+            now = self._make_hold(target, plan, record, limits.LOWEST_PRIORITY, 0.0, None, also)
             await self._desk.journal.take(Step(hold=now))
             self._holds.keep(now)  # again and again, until it is given back
             return ""
@@ -242,9 +264,19 @@ class Points:
                     where=target.where,
                     next_step="give write.release in its profile",
                 )
-        return self._make_hold(target, plan, record, rank, hold_s, raw)
+        also = before.other_slots(plan.slot) if before is not None else ()
+        return self._make_hold(target, plan, record, rank, hold_s, raw, also)
 
-    def _make_hold(self, target: Target, plan: Plan, record: Record, rank: int, hold_s: float, raw: Raw | None) -> Hold:
+    def _make_hold(
+        self,
+        target: Target,
+        plan: Plan,
+        record: Record,
+        rank: int,
+        hold_s: float,
+        raw: Raw | None,
+        also: tuple[int, ...] = (),
+    ) -> Hold:
         clock = self._desk.clock
         return Hold(
             device=target.device.id,
@@ -253,6 +285,7 @@ class Points:
             by=record.by,
             rank=rank,
             slot=plan.slot,
+            also=also,
             raw=raw,
             until_ms=clock.wall_ms() + round(hold_s * 1000),
             boot_id=clock.boot_id,
