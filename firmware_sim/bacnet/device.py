@@ -46,6 +46,7 @@ class BacnetDevice:
             model.segmentation, utc_offset_min=int(utc_offset_s // 60), restarted_at=now(),
         )  # fmt: skip
         self.world = model.world(seed, utc_offset_s)
+        self.world.step(now(), 0.0)  # so that it is known what its programme commands
         local = local_clock(now, utc_offset_s)
         self._objects = {
             one.key: one for one in (build_object(row, local) for row in model.rows(prefix or model.prefix))

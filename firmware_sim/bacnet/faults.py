@@ -69,7 +69,6 @@ SHAPES: dict[str, Shape] = {
     "cut": lambda f, a, r, w: [(0.0, w(a[: max(3, len(a) // 2)]))],
     "nested": lambda f, a, r, w: [(0.0, w(_acked(a, nested(1000 if f.size == 50 else f.size))))],
     "garbage": lambda f, a, r, w: [(0.0, r.randbytes(len(a) + 8))],
-    "empty": lambda f, a, r, w: [(0.0, b"")],
 }
 """What each kind makes of an answer."""
 

@@ -206,6 +206,7 @@ class VavFloor(World):
     """Many boxes on one controller, each with its own zone; box n has its quantities under `bn_`."""
 
     STEP_S = VavBox.STEP_S
+    LONGEST_S = 300.0
 
     def __init__(self, seed: int, utc_offset_s: float, boxes: int) -> None:
         super().__init__(seed, utc_offset_s)

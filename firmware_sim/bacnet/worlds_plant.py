@@ -11,6 +11,7 @@ WATER_KW = 4.19
 class ChillerPlant(World):
     """Two chillers of 600 kW with a pump each on either side and one tower; the building is the load."""
 
+    STEP_S = 2.0
     RATED_KW = 600.0
     PUMP_LS = 26.0
     OFF, STARTING, RUNNING, UNLOADING, FAULT = range(1, 6)
@@ -164,6 +165,8 @@ class ChillerPlant(World):
 
 class SingleChiller(World):
     """One chiller with its pumps and a load, seen from its own controller only."""
+
+    STEP_S = ChillerPlant.STEP_S
 
     def __init__(self, seed: int, utc_offset_s: float) -> None:
         super().__init__(seed, utc_offset_s)

@@ -228,6 +228,9 @@ class Waves(World):
         super().__init__(seed, 0.0)
         self._waves = [Wave.wandering(self.rng, 8.0, periods=(60, 700)) for _ in range(count)]
 
+    def step(self, t: float, dt: float) -> None:
+        """Waves remember nothing."""
+
     def advance(self, t: float) -> None:
         for n, wave in enumerate(self._waves, 1):
             self.out[f"w{n}"] = 20 + wave.value(t)

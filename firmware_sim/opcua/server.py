@@ -143,12 +143,11 @@ class PlantServer:
         for variable in VARIABLES:
             at, _, name = variable.path.rpartition("/")
             await self._variable(await self._folder(folders, at, index), variable, name, index)
-        plant = folders["ChillerPlant/Chiller1"]
         inputs = [_argument("Code", ua.ObjectIds.UInt32), _argument("Hold", ua.ObjectIds.Double)]
         outputs = [_argument("Accepted", ua.ObjectIds.Boolean), _argument("Remaining", ua.ObjectIds.Double)]
-        await plant.add_method(
-            ua.NodeId("ChillerPlant.Chiller1.Reset", index), f"{index}:Reset", self._reset, inputs, outputs
-        )
+        for n in (1, 2):
+            reset = ua.NodeId(f"ChillerPlant.Chiller{n}.Reset", index)
+            await folders[f"ChillerPlant/Chiller{n}"].add_method(reset, f"{index}:Reset", self._reset, inputs, outputs)
 
     async def _folder(self, folders: dict[str, Any], path: str, index: int) -> Any:
         if path not in folders:
