@@ -14,8 +14,9 @@ from typing import Any
 from asyncua import ua
 from asyncua.ua.ua_binary import nodeid_to_binary
 
+from device_profiles.address import PREFIX
 from device_profiles.control import Operation
-from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused
+from device_profiles.errors import ConfigError, DeviceMismatch, DeviceRefused
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import OpcUa, Point
 from drivers.base import Address, Batch, Change, Layout, Standing, Unsubscribed, WireCount
@@ -249,11 +250,18 @@ class OpcUaSession:
     async def operate(
         self, device: Address, operation: Operation, inputs: Mapping[str, Raw], layout: Layout | None
     ) -> Mapping[str, Raw]:
-        """Calls the operation's method once; gives its outputs by name."""
+        """Calls the operation's method once; gives its outputs by name. A device's unit is its prefix, where it has one."""
+        if isinstance(device.unit, str):
+            said = {key: _prefixed(text, device.unit) for key, text in operation.call.items()}
+            operation = operation.model_copy(update={"call": said})
         return await actions.call(self.channel, self.namespaces, operation, inputs, self.limits["translate"])
 
     async def close(self) -> None:
         await self._subscription.close()
+
+
+def _prefixed(text: Any, prefix: str) -> Any:
+    return text.replace(PREFIX, prefix) if isinstance(text, str) else text
 
 
 def located(point: Point, layout: Layout | None) -> str | None:
@@ -265,6 +273,3 @@ def located(point: Point, layout: Layout | None) -> str | None:
     if not isinstance(address, OpcUa) or address.node is None:
         return None
     return nodes.portable(address.node, address.namespace)
-
-
-__all__ = ["MOST_NODES", "DeviceError", "OpcUaSession", "ReadPlan", "located"]

@@ -178,6 +178,8 @@ async def test_a_method_is_called_once_with_inputs_by_name(opened: OpcUaSession)
         await opened.operate(DEVICE, operation(method="NoSuch"), {}, None)
     with pytest.raises(ConfigError):
         await opened.operate(DEVICE, operation(objekt=1), {}, None)
+    prefixed = operation(object="{prefix}", namespace=NAMESPACE)
+    assert (await opened.operate(Address(CHILLER, "c1"), prefixed, {"Hold": 2, "Code": 4711}, None))["Accepted"] is True
     nodes = operation(object=f"nsu={NAMESPACE};s=ChillerPlant.Chiller1", method="Reset", namespace=NAMESPACE)
     assert (await opened.operate(DEVICE, nodes, {"Hold": 2, "Code": 4711}, None))["Remaining"] == 1.0
 
