@@ -53,7 +53,7 @@ class BulkReader:
         try:
             reply = await self.client.confirmed(self.peer, codec.READ_MULTIPLE, codec.encode_read_multiple(refs))
         except DeviceRefused as error:
-            if error.code == names.REJECTED + 9:
+            if error.code in (names.REJECTED + 9, 67):  # the reject, and the error that some send in its place
                 self.has_multiple = False
             else:  # too much at once, or a device that refuses all for the sake of one
                 self.at_once = max(1, len(refs) // 2)

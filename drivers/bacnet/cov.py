@@ -53,7 +53,8 @@ _AT_ONCE = 8
 """Devices that are renewed at the same time."""
 _GOODBYE_S = 3.0
 _DEVICE, _RESTARTED, _RELIABILITY = 8, 203, 103
-_UNRECOGNIZED = names.REJECTED + 9
+_UNRECOGNIZED = frozenset({names.REJECTED + 9, 67})
+"""The reject, and the error code that some send in its place."""
 _FULL = frozenset({18, 19, 20, 133, names.ABORTED + 9})
 """no-space-*, out-of-memory, abort out-of-resources: a device has no room for more subscriptions."""
 _LIFETIME_REFUSED = frozenset({37, 80, names.REJECTED + 6})
@@ -179,7 +180,7 @@ class Subscriptions:
             for one in reported:
                 one.is_lost = True  # never taken: there is nothing to be told
             self._drop(entry, wish, f"refused: {error.what}")
-            if error.code == _UNRECOGNIZED and wish.otherwise is not None:
+            if error.code in _UNRECOGNIZED and wish.otherwise is not None:
                 fresh = [Reported(one.device, one.point, one.ref) for one in reported]
                 return await self._subscribed(entry, wish.otherwise, fresh)
             return False
@@ -204,7 +205,7 @@ class Subscriptions:
                 await self._client.confirmed(entry.peer, service, payload)
                 return
             except DeviceRefused as error:
-                if error.code == _UNRECOGNIZED:
+                if error.code in _UNRECOGNIZED:
                     known = _SERVICES if entry.services is None else entry.services
                     entry.services = known - {wish.service}
                 if error.code not in _LIFETIME_REFUSED or entry.lifetime_s <= _SHORT_LIFETIME_S:
