@@ -114,7 +114,7 @@ def amount(value: Any, unit: str | None = None, label: str | None = None) -> str
     if isinstance(value, bool):
         text = "on" if value else "off"
     elif isinstance(value, float):
-        text = f"{value:.10g}"
+        text = f"{value:.8g}"
     else:
         text = printable(str(value))
     return f"{text} ({label})" if label else f"{text} {unit}" if unit and unit != "1" else text
