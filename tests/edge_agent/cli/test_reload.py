@@ -122,3 +122,13 @@ def test_nothing_changed_and_nobody_there(site: Site, tmp_path: Path) -> None:
     assert absent.returncode == 1
     assert "no agent answers here" in absent.stderr
     assert "plantroom run" in absent.stderr
+
+
+def test_status_of_one_device_says_how_each_point_is_kept(site: Site) -> None:
+    until(lambda: site.ask("latest")[f"meter-{METERS}"]["s"], "readings")
+    done = plantroom("status", "--socket", site.socket, "--device", f"meter-{METERS}", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    points = json.loads(done.stdout)["points"]
+    assert {point["mode"] for point in points} == {"polled"}
+    assert all(point["value"] is not None and point["age_s"] < 60 for point in points)
+    assert plantroom("status", "--socket", site.socket, "--device", "nobody").returncode != 0
