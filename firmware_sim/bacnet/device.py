@@ -53,7 +53,7 @@ class BacnetDevice:
         }
         self.me = DeviceObject(
             model.instance if instance is None else instance, name or id, self.about, local,
-            keys=lambda: [self.me.key, *self._objects], services=self.services(),
+            object_keys=lambda: [self.me.key, *self._objects], services=self.services(),
         )  # fmt: skip
         self._givers = [one for one in self._objects.values() if one.slots is not None or one.row.writes]
         self._join()

@@ -283,9 +283,9 @@ class About:
 
 
 class DeviceObject(ListedObject):
-    """The device object. `keys` lists the objects of the device, `subscribers` counts its subscriptions."""
+    """The device object. `object_keys` lists the objects of the device."""
 
-    __slots__ = ("about", "keys", "mstp_mac", "services", "subscribers")
+    __slots__ = ("about", "mstp_mac", "object_keys", "services")
 
     def __init__(
         self,
@@ -294,17 +294,16 @@ class DeviceObject(ListedObject):
         about: About,
         local: Local,
         *,
-        keys: Callable[[], Sequence[int]],
+        object_keys: Callable[[], Sequence[int]],
         services: Sequence[int],
     ) -> None:
         super().__init__(Row("DEV", instance, name, about.model), local)
-        self.about, self.keys, self.services = about, keys, frozenset(services)
-        self.subscribers: Callable[[], int] = lambda: 0
+        self.about, self.object_keys, self.services = about, object_keys, frozenset(services)
         self.mstp_mac: int | None = None
 
     def read(self, prop: int, index: int | None = None) -> bytes:
         if prop == names.OBJECT_LIST and index is not None and index > 0:  # a walk of thousands asks one by one
-            keys = self.keys()
+            keys = self.object_keys()
             if index > len(keys):
                 raise PropertyFault(names.BAD_INDEX)
             return tags.object_identifier(keys[index - 1])
@@ -323,7 +322,7 @@ class DeviceObject(ListedObject):
             139: lambda: tags.unsigned(22),
             97: self._services,
             96: self._types,
-            names.OBJECT_LIST: lambda: [tags.object_identifier(key) for key in self.keys()],
+            names.OBJECT_LIST: lambda: [tags.object_identifier(key) for key in self.object_keys()],
             62: lambda: tags.unsigned(about.max_apdu),
             107: lambda: tags.enumerated(about.segmentation),
             11: lambda: tags.unsigned(3000),
@@ -351,7 +350,7 @@ class DeviceObject(ListedObject):
         return tags.bits([bit in on for bit in range(41)])
 
     def _types(self) -> bytes:
-        on = {key >> 22 for key in self.keys()}
+        on = {key >> 22 for key in self.object_keys()}
         return tags.bits([bit in on for bit in range(61)])
 
     def _restarted(self) -> bytes:
@@ -360,7 +359,7 @@ class DeviceObject(ListedObject):
         return tags.wrapped(2, encoded_date(at) + encoded_time(at))
 
     def _subscriptions(self) -> bytes:
-        """Told only as an empty list: who wants the number asks the simulator."""
+        """The list stays empty, as in controllers that keep it to themselves."""
         return b""
 
 

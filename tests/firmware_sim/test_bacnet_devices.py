@@ -31,7 +31,7 @@ def write(device: BacnetDevice, key: int, value: bytes, priority: int | None = 8
 @pytest.mark.parametrize("slug", BACNET_MODELS)
 def test_every_property_of_every_object_of_every_make_reads(slug: str) -> None:
     device = build(slug)
-    for key in device.me.keys()[:120]:
+    for key in device.me.object_keys()[:120]:
         one = device.find(key)
         assert one is not None
         for prop in (*one.required(), *one.optional(), names.PROPERTY_LIST):
