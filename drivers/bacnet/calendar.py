@@ -101,7 +101,7 @@ def exceptions(elements: Sequence[Element]) -> list[dict[str, Any]]:
     current: dict[str, Any] = {}
     for element in elements:
         if element.number in (0, 1) and element.form != tags.APPLICATION:
-            current = {"when": _entry(_inside(element, 0)[0]) if element.number == 0 else _reference(element)}
+            current = {"when": _period(element) if element.number == 0 else _reference(element)}
             found.append(current)
         elif element.number == 2 and element.form == tags.CONSTRUCTED and current:
             current["times"] = _times(_inside(element, 2))
@@ -115,6 +115,13 @@ def exceptions(elements: Sequence[Element]) -> list[dict[str, Any]]:
 def entries(elements: Sequence[Element]) -> list[Any]:
     """A list of calendar entries."""
     return [_entry(element) for element in elements]
+
+
+def _period(element: Element) -> Any:
+    inner = _inside(element, 0)
+    if len(inner) != 1:
+        raise BacnetError(f"a special event of {len(inner)} periods")
+    return _entry(inner[0])
 
 
 def _entry(element: Element) -> Any:
@@ -186,10 +193,7 @@ def _plain(elements: Sequence[Element]) -> Any:
 def _inside(element: Element, number: int) -> tuple[Element, ...]:
     if element.form != tags.CONSTRUCTED or element.number != number or not isinstance(element.value, tuple):
         raise BacnetError(f"tag {element.number} where constructed tag {number} is due")
-    inner = tuple(part for part in element.value if isinstance(part, Element))
-    if not inner and number == 0 and element.value:
-        raise BacnetError("an empty period")
-    return inner
+    return tuple(part for part in element.value if isinstance(part, Element))
 
 
 def _octets(element: Element) -> bytes:
