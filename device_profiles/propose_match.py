@@ -20,6 +20,8 @@ MISSING = 0.8
 """What a word of the id that nothing speaks for costs, against one that is there."""
 EXTRA = 0.55
 """What a word of the object that the id does not have costs."""
+ALONE = 0.93
+"""What the score of one text alone, name or description, is worth against that of both."""
 UNUSUAL = 0.1
 """What taking a token's second reading instead of its first costs."""
 UNUSED = 0.3
@@ -121,9 +123,9 @@ def _scored(seen: Evidence, candidate: Candidate, factor: float) -> Match:
     """Both texts together, or the better of the two alone for slightly less: one of them is often a slip or says nothing."""
     both = _overlap((*seen.name, *seen.description), candidate, seen)
     options = [(both[0], both)]
-    if seen.name and seen.description:
+    if seen.name and seen.description and both[0] < ALONE:
         alone = [_overlap(part, candidate, seen) for part in (seen.name, seen.description)]
-        options += [(0.93 * result[0], result) for result in alone]
+        options += [(ALONE * result[0], result) for result in alone]
     score, (_, matched, implied) = max(options, key=lambda option: option[0])
     return Match(candidate.point, score * factor, matched, implied)
 
@@ -132,23 +134,27 @@ def _overlap(
     texts: Sequence[Token], candidate: Candidate, seen: Evidence
 ) -> tuple[float, tuple[str, ...], tuple[str, ...]]:
     weight, words = _weight, candidate.words
+    context = seen.context
     matched: set[str] = set()
     extra: dict[str, float] = {}
     for token in texts:
         if not token.readings:
             extra[token.text] = 0.5
             continue
-        at, reading = max(enumerate(token.readings), key=lambda pair: _gain(pair[1], words, pair[0]))
-        if at:
-            extra[f"not {token.text}"] = UNUSUAL * at
-        matched.update(words.intersection(reading))
+        at, reading = 0, token.readings[0]
+        if len(token.readings) > 1:
+            at, reading = max(enumerate(token.readings), key=lambda pair: _gain(pair[1], words, pair[0]))
+            if at:
+                extra[f"not {token.text}"] = UNUSUAL * at
         for word in reading:
-            if word not in words:
-                extra[word] = weight(word) * (0.25 if word in seen.context else 1.0)
-    role = _ROLE_WORDS.get((seen.type, seen.direction), frozenset())
-    implied = {word for word in words - matched if word in seen.context or word in role}
+            if word in words:
+                matched.add(word)
+            else:
+                extra[word] = weight(word) * (0.25 if word in context else 1.0)
     if not matched:
         return 0.0, (), ()
+    role = _ROLE_WORDS.get((seen.type, seen.direction), frozenset())
+    implied = {word for word in words - matched if word in context or word in role}
     for word in seen.own - words - extra.keys():
         extra[word] = UNUSED * weight(word)
     taken = sum(weight(word) * (FROM_PREFIX if word in seen.own else FROM_CONTEXT) for word in implied)
@@ -160,9 +166,10 @@ def _overlap(
 
 def _gain(reading: Reading, words: frozenset[str], at: int) -> float:
     """How well a reading fits the candidate; the usual reading first where both fit alike."""
-    inside = sum(_weight(word) for word in reading if word in words)
-    outside = sum(_weight(word) for word in reading if word not in words)
-    return inside - EXTRA * outside - 0.25 * at
+    gain = -0.25 * at
+    for word in reading:
+        gain += _weight(word) * (1.0 if word in words else -EXTRA)
+    return gain
 
 
 _ROLE_WORDS = {
@@ -266,6 +273,7 @@ def _index() -> tuple[tuple[Candidate, ...], Mapping[str, tuple[int, ...]], Mapp
     return tuple(candidates), {word: tuple(ats) for word, ats in by_word.items()}, {**rarity, **dictionary().weights}
 
 
+@cache
 def _weight(word: str) -> float:
     return _index()[2].get(word, 1.2)
 

@@ -83,12 +83,15 @@ def dictionary() -> Words:
     )
 
 
+_STOREY = re.compile(r"(?i)(?<![0-9])[0-9]{1,2}(st|nd|rd|th)[ _-]*(floor|foor|flr|fl)(?![a-z])")
 _CHUNKS = re.compile(r"[A-Za-z0-9]+|[\u4e00-\u9fff]+")
 _KEPT = re.compile(r"(?i)(co2|no2|h2o|pm2[._]?5|pm10|pm1)")
 """Words with a digit in them."""
 _PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[a-z]+|[A-Z]+|[0-9]+")
 _CUT_SHORT = 5
 """Letters that a piece needs before it is taken for a longer word cut short."""
+_COUNTED = frozenset("tp")
+"""Letters that mean something before a number (T1, P2); S1 and the like are codes of places."""
 _SUFFIX_ONE = frozenset("tphsfcoa")
 """Letters that mean something at the end of a run-together name (ZNT, SFS)."""
 
@@ -103,7 +106,8 @@ def tokens(text: str) -> tuple[Token, ...]:
 
 
 def _phrased(text: str) -> str:
-    """The text with what people write as one word or as two written in one way: set-point, start / stop."""
+    """The text without the storey, and with what is written as one word or as two in one way: set-point, start / stop."""
+    text = _STOREY.sub(" ", text)
     for pattern, word in dictionary().phrases:
         text = pattern.sub(f" {word} ", text)
     return text
@@ -147,7 +151,8 @@ def _chunk(chunk: str) -> list[Token]:
                 r"[A-Za-z]+", part
             )  # CLGMiNFLO is one word with a slip of the shift key, not camel case
         for piece in pieces:
-            found += _piece(piece.lower()) if len(piece) > 1 or len(pieces) == 1 else []
+            if len(piece) > 1 or (len(pieces) == 1 and (piece == part or piece.lower() in _COUNTED)):
+                found += _piece(piece.lower())
     return found
 
 
@@ -163,7 +168,10 @@ def _piece(piece: str) -> list[Token]:
         return _piece(piece[:-1])
     if len(piece) > _CUT_SHORT and any(word.startswith(piece) for word in _long_words()):
         return [Token(piece, _readings(piece))]
-    return [Token(part, _readings(part)) for part in _segments(piece) if part not in words.noise]
+    found = [Token(part, _readings(part)) for part in _segments(piece) if part not in words.noise]
+    if len(piece) > _CUT_SHORT and not all(token.is_known for token in found) and _nearest(piece):
+        return [Token(piece, _readings(piece))]
+    return found
 
 
 def _readings(part: str) -> tuple[Reading, ...]:
@@ -210,7 +218,7 @@ def _segments(text: str) -> tuple[str, ...]:
     """
     words = dictionary()
     if len(text) < 4 or len(text) > 40:
-        if len(text) == 3 and text[:2] in words.readings and text[2] in _SUFFIX_ONE:
+        if len(text) == 3 and text[:2] in words.readings and text[2] in "tsc":
             return (text[:2], text[2])
         return (text,)
     best: list[tuple[float, int, bool]] = [(0.0, 0, True)]

@@ -61,6 +61,16 @@ def where(point: Point) -> str | None:
         ("analog-value", "CHWSTSP", "Cel", "chilled_water_supply_temperature_setpoint"),
         ("analog-input", "MIXAIRTEMP", "Cel", "mixed_air_temperature"),
         ("analog-output", "OADMPR", "%", "outside_air_damper_command"),
+        # Siemens' terminal equipment, as day and night
+        ("analog-value", "DAY CLG STPT", "[degF]", "zone_temperature_cooling_setpoint_occupied"),
+        ("analog-value", "CTL FLOW MAX", "[ft_i]3/min", "supply_air_flow_setpoint_max"),
+        # misspelt and cut short
+        ("analog-input", "Dischrge Air Temprature", "Cel", "supply_air_temperature"),
+        ("binary-output", "COMPRES CMD", None, "compressor_command"),
+        # Chinese
+        ("analog-value", "送风温度设定", "Cel", "supply_air_temperature_setpoint"),
+        ("binary-input", "冷冻泵1运行状态", None, "chilled_water_pump_running_1"),
+        ("analog-output", "冷水阀调节", "%", "cooling_valve_command"),
         # lighting, lifts, meters
         ("binary-output", "Lighting Circuit Cmd", None, "lighting_command"),
         ("analog-input", "Illuminance", "lx", "zone_illuminance"),
