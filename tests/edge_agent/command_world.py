@@ -94,11 +94,11 @@ class World:
         points: Sequence[Any] = (),
         fake: FakeDevice | None = None,
         driver: FakeDriver | None = None,
-        clock: VirtualClock | None = None,
+        clock: Any = None,
         policy: Policy | None = None,
         profile: Mapping[str, Any] | None = None,
         others: Sequence[Device] = (),
-        thread: Executor | None = None,
+        own_thread: bool = False,
     ) -> None:
         self.folder = folder
         self.clock = clock or VirtualClock()
@@ -131,7 +131,7 @@ class World:
             clock=self.clock,
             event=self.sink.event,
             retain=self.documents.__setitem__,
-            thread=thread or Inline(),
+            thread=None if own_thread else Inline(),
         )
         self._tasks: list[asyncio.Task[None]] = []
 
