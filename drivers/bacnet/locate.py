@@ -36,7 +36,6 @@ _SERVICES = {
     12: "read",
     14: "read-multiple",
     15: "write",
-    26: "read-range",
     35: "read-range",
     38: "cov-property",
 }
