@@ -16,6 +16,7 @@ import typer
 
 from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.devices import MODELS
+from firmware_sim.opcua.cli import opcua
 
 if TYPE_CHECKING:
     from firmware_sim.fleet import Fleet, Place
@@ -259,3 +260,6 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
     except OSError as error:
         typer.echo(f"plantroom sim proxy: {error}. Choose another port", err=True)
         raise typer.Exit(1) from error
+
+
+app.command("opcua")(opcua)

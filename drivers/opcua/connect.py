@@ -40,11 +40,14 @@ _CLEAR = (None, "", security_policies.SecurityPolicyNone.URI)
 
 @asynccontextmanager
 async def opened(link: LinkConfig, trace: Trace | None) -> AsyncIterator[Channel]:
-    """The endpoint's session for as long as it is wanted. Raises LinkError; ConfigError for what cannot be right anywhere."""
+    """The endpoint's session for as long as it is wanted. Raises LinkError."""
     counts = WireCount()
     connection = _Connection(link, counts, trace)
     try:
         client = await connection.connect()
+    except ConfigError as error:  # a file that may be there, or right, at the next attempt
+        connection.abort()
+        raise LinkRefused(error.what, where=error.where or link.id, next_step=error.next_step) from error
     except BaseException:
         connection.abort()
         raise

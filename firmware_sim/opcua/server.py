@@ -267,6 +267,7 @@ class PlantServer:
                 client.transport.pause_reading()
                 client.transport.write = _nowhere
             else:
+                client.transport.__dict__.pop("write", None)
                 client.transport.resume_reading()
 
     async def restart(self) -> None:
