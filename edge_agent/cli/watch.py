@@ -6,11 +6,13 @@ import asyncio
 import json
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_agent.cli import watch_agent
+from edge_agent.cli.local import Socket, socket_of
 from edge_agent.cli.read import (
     AsTrace,
     ConfigFile,
@@ -65,8 +67,19 @@ def command(
     interval: Annotated[float, typer.Option("--interval", "-i", help="Seconds between two reads.", min=0.05)] = 2.0,
     times: Annotated[int | None, typer.Option("--times", "-n", help="Stop after so many reads.", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a read on standard output.")] = False,
+    socket: Socket = None,
 ) -> None:
-    """Read a device again and again and show what changes. Takes what `read` takes; a lost device is waited for."""
+    """Read a device again and again and show what changes. Takes what `read` takes; a lost device is waited for.
+
+    While an agent runs that has the device (--config, --socket, or the usual socket), what it has is shown: each point with its
+    mode and age. The line is the agent's.
+    """
+    if device is not None and link is None and not trace:
+        where = socket_of(socket, config)
+        if watch_agent.agent_has(where, device) or config is None:
+            with suppress(KeyboardInterrupt):
+                watch_agent.watch(where, device, interval=interval, times=times, as_json=as_json)
+            raise typer.Exit(0)
     target = target_of(
         device, config, link, unit, profile, directory or (), option or (), param or (), instance, point or (),
         fc, reg, count, kind, word_order, timeout,

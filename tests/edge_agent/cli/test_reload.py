@@ -132,3 +132,8 @@ def test_status_of_one_device_says_how_each_point_is_kept(site: Site) -> None:
     assert {point["mode"] for point in points} == {"polled"}
     assert all(point["value"] is not None and point["age_s"] < 60 for point in points)
     assert plantroom("status", "--socket", site.socket, "--device", "nobody").returncode != 0
+    done = plantroom("watch", f"meter-{METERS}", "--socket", site.socket, "-n", "2", "-i", "0.1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    looks = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [point["mode"] for look in looks for point in look["points"]] == ["polled"] * 2 * len(points)
+    assert "mode" in plantroom("watch", f"meter-{METERS}", "--config", site.agent_yaml, "-n", "1").stdout

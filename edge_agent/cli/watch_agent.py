@@ -1,0 +1,60 @@
+"""`plantroom watch` on a running agent: what it has of one device, again and again. The device is not asked for it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from edge_agent.cli.points import points_from, table_of
+
+
+def agent_has(socket: Path, device: str) -> bool:
+    """An agent runs there. Raises ConfigError when it does and has no such device."""
+    from device_profiles.errors import LinkRefused
+
+    try:
+        points_from(socket, device)
+    except LinkRefused:
+        return False
+    return True
+
+
+def watch(socket: Path, device: str, *, interval: float, times: int | None, as_json: bool) -> None:
+    """Shows the points with their mode and age; values that changed stand out. Until Ctrl-C, or `times` looks."""
+    if as_json:
+        _print(socket, device, interval, times)
+        return
+    from rich.live import Live
+
+    before: dict[str, Any] = {}
+    with Live(auto_refresh=False) as live:
+        for points, changed, is_last in _looks(socket, device, times, before):
+            table = table_of(device, points, changed)
+            table.caption = f"{time.strftime('%H:%M:%S')}  as the agent has it, {len(changed)} changed, Ctrl-C ends"
+            table.caption_justify = "left"
+            live.update(table, refresh=True)
+            if not is_last:
+                time.sleep(interval)
+
+
+def _print(socket: Path, device: str, interval: float, times: int | None) -> None:
+    for points, changed, is_last in _looks(socket, device, times, {}):
+        document = {"device": device, "points": points, "changed": sorted(changed)}
+        print(json.dumps(document, ensure_ascii=False), flush=True)
+        if not is_last:
+            time.sleep(interval)
+
+
+def _looks(socket: Path, device: str, times: int | None, before: dict[str, Any]) -> Any:
+    """(points, those that changed, whether it was the last look)."""
+    looked = 0
+    while times is None or looked < times:
+        looked += 1
+        points = points_from(socket, device)["points"]
+        changed = frozenset(
+            point["id"] for point in points if point["id"] in before and before[point["id"]] != point["value"]
+        )
+        before.update({point["id"]: point["value"] for point in points})
+        yield points, changed, looked == times
