@@ -19,7 +19,7 @@ from drivers.base import BacnetLink, LinkConfig, Trace, WireCount
 
 from . import answers, codec, frame
 from .calling import Calling
-from .directory import Directory, station_of
+from .directory import Directory, check_stations, station_of
 from .directory import Peer as Peer
 from .frame import Frame
 from .registration import register
@@ -99,6 +99,7 @@ class BacnetClient:
 
     async def open(self) -> None:
         """Binds the port and registers with the BBMD where there is one. Raises LinkError, ConfigError."""
+        check_stations(self.link)
         await self._port.open()
         if self._port.trouble:
             self._say("broadcasts are not heard", reason=self._port.trouble)

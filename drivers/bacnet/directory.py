@@ -7,10 +7,11 @@ counted in `dropped`.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from device_profiles.errors import DeviceMismatch, DeviceTimeout, LinkError
+from device_profiles.errors import ConfigError, DeviceMismatch, DeviceTimeout, LinkError
 from drivers.base import BacnetLink, LinkConfig
 from drivers.link import BACNET_PORT
 
@@ -46,12 +47,27 @@ def station_of(text: str) -> tuple[str, int]:
     return host, int(port or BACNET_PORT)
 
 
+def check_stations(link: LinkConfig) -> None:
+    """Raises ConfigError for a peer or BBMD that is no IPv4 address with a port: names would be looked up while others wait."""
+    own = link.bacnet or BacnetLink()
+    for text in (*own.peers, *((own.bbmd,) if own.bbmd else ())):
+        try:
+            host, port = station_of(text)
+            ipaddress.IPv4Address(host)
+            is_sound = 0 < port <= 65535
+        except ValueError:
+            is_sound = False
+        if not is_sound:
+            raise ConfigError(f"{text!r} is no station", where=link.id, next_step="write it as 10.0.0.7:47808")
+
+
 class Directory:
     """`ask(instance, peers)` sends Who-Is by broadcast and to these peers; `ask(None, peers)` greets peers."""
 
     def __init__(self, link: LinkConfig, ask: Callable[[int | None, Sequence[str]], None]) -> None:
         self._link = link
         self._peers = (link.bacnet or BacnetLink()).peers
+        self._configured = frozenset(self._peers)
         self._ask = ask
         self._loop = asyncio.get_running_loop()
         self.dropped = 0
@@ -62,7 +78,9 @@ class Directory:
         self._listeners: list[Callable[[Peer], None]] = []
         self._behind: dict[int, tuple[str, int]] = {}
         self._routers: set[str] = set()
-        self._greeted = -1e9
+        self._stations: set[str] = set()
+        """Configured peers that said who they are."""
+        self._greeted = self._asked_all = -1e9
         self._asked_again: dict[int, float] = {}
         self._second = (0.0, 0)
 
@@ -104,6 +122,8 @@ class Directory:
         if network is not None and (network in self._behind or len(self._behind) < _MOST_ROUTERS):
             self._behind[network] = source
             self.is_router(source)
+        if peer.address in self._configured:
+            self._stations.add(peer.address)
         stations = self._heard.setdefault(peer.instance, {})
         if peer.address in stations or len(stations) < _MOST_STATIONS:
             stations[peer.address] = (peer, now)
@@ -131,11 +151,11 @@ class Directory:
         if len(recent) == 1 and instance not in self._asked_again:
             self._known[instance] = recent[0]
             return recent[0]
-        self._heard.pop(instance, None)
+        claimed = self._heard.pop(instance, {})
         self._greet(began)
-        self._ask(instance, [peer for peer in self._peers if peer in self._routers])
+        self._ask(instance, [peer for peer in self._peers if peer in self._routers or peer in claimed])
         if not await self._wait(instance, limit_s / 3):
-            self._ask(instance, self._peers)
+            self._ask(instance, self._candidates(began))
             await self._wait(instance, limit_s * 2 / 3)
         peers = [peer for peer, _ in self._heard.get(instance, {}).values()]
         where = f"{self._link.id}, device {instance}"
@@ -159,6 +179,15 @@ class Directory:
         if self._peers and now - self._greeted >= _RECENT_S:
             self._greeted = now
             self._ask(None, self._peers)
+
+    def _candidates(self, now: float) -> list[str]:
+        """Configured peers that may know a device that did not answer: all of them once in a while, otherwise those that route or
+        have not said who they are. With hundreds of peers an absent device would cost the others their time.
+        """
+        if now - self._asked_all >= _RECENT_S:
+            self._asked_all = now
+            return list(self._peers)
+        return [peer for peer in self._peers if peer in self._routers or peer not in self._stations]
 
     async def _wait(self, instance: int, limit_s: float) -> bool:
         """True when an I-Am came within the limit."""

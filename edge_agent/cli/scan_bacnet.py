@@ -15,7 +15,16 @@ import typer
 
 from device_profiles.errors import ConfigError, DeviceTimeout
 
-from .scan_bacnet_show import as_ede, bar, found_objects, object_document, show_objects, show_stations, station_document
+from .scan_bacnet_show import (
+    as_ede,
+    bar,
+    found_objects,
+    from_ede_rows,
+    object_document,
+    show_objects,
+    show_stations,
+    station_document,
+)
 
 if TYPE_CHECKING:
     from drivers.bacnet.client import BacnetClient
@@ -27,8 +36,9 @@ HIGHEST = 4_194_303
 
 def bacnet(
     link: Annotated[
-        str, typer.Option("--link", help="bacnet://192.168.1.10/24[:port][?bbmd=host:port&peers=host:port,host:port]")
-    ],
+        str | None,
+        typer.Option("--link", help="bacnet://192.168.1.10/24[:port][?bbmd=host:port&peers=host:port,host:port]"),
+    ] = None,
     instances: Annotated[str | None, typer.Option("--range", help="Only these device instances, as 0-4194303.")] = None,
     network: Annotated[
         list[int] | None, typer.Option(help="Only this network; may be repeated.", min=1, max=65534)
@@ -44,19 +54,30 @@ def bacnet(
         int | None, typer.Option(help="Propose profiles for this device, to be accepted.", min=0, max=HIGHEST - 1)
     ] = None,
     ede: Annotated[Path | None, typer.Option(help="Write the objects as an EDE file too.")] = None,
+    from_ede: Annotated[
+        Path | None, typer.Option(help="Take the objects of --objects or --propose from an EDE file, without a link.")
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder where object lists are kept.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Find BACnet devices: who answers Who-Is, who they are and what they hold. Exit code 1 when none is found."""
     from drivers.base import parse_link
 
+    if sum(one is not None for one in (objects, schedules, propose)) > 1:
+        raise typer.BadParameter("give one of --objects, --schedules and --propose")
+    if (link is None) == (from_ede is None):
+        raise typer.BadParameter("give --link, or --from-ede")
+    if from_ede is not None:
+        _report_device(
+            _planned(from_ede, objects if propose is None else propose), propose is not None, as_json=as_json
+        )
+        return
+    assert link is not None
     config = parse_link(link, link_id=link.partition("?")[0])
     if config.kind != "bacnet":
         raise ConfigError(
             f"a {config.kind} link carries no BACnet", where=link, next_step="use bacnet://our-address/24"
         )
-    if sum(one is not None for one in (objects, schedules, propose)) > 1:
-        raise typer.BadParameter("give one of --objects, --schedules and --propose")
     low, high = range_of(instances)
     one = next((number for number in (objects, schedules, propose) if number is not None), None)
     try:
@@ -117,6 +138,24 @@ async def _scan(
                     rows += as_ede(station.peer.instance, await _objects(client, station, cache))
             _write_ede(ede, rows)
     return described
+
+
+def _planned(path: Path, instance: int | None) -> tuple[Station, list[ObjectFacts]]:
+    """A device of an EDE file, as if it had been asked. Raises ConfigError."""
+    from drivers.bacnet.directory import Peer
+    from drivers.bacnet.discovery import Station
+    from drivers.bacnet.ede import read_ede
+
+    file = read_ede(path)
+    devices = sorted({one.device for one in file.objects})
+    if instance is None and len(devices) == 1:
+        [instance] = devices
+    if instance not in devices:
+        listed = ", ".join(map(str, devices[:12])) + (" ..." if len(devices) > 12 else "")
+        what = "no device is named" if instance is None else f"no device {instance}"
+        raise ConfigError(what, where=str(path), next_step=f"give --objects or --propose with one of {listed}")
+    assert instance is not None
+    return Station(Peer(instance, "")), from_ede_rows(file.of_device(instance))
 
 
 async def _walk(config: LinkConfig, instance: int, folder: Path, ede: Path | None) -> tuple[Station, list[ObjectFacts]]:

@@ -119,6 +119,20 @@ def as_ede(instance: int, found: Sequence[ObjectFacts]) -> list[EdeObject]:
     ]  # fmt: skip
 
 
+def from_ede_rows(rows: Sequence[EdeObject]) -> list[ObjectFacts]:
+    """The rows of an EDE file as objects: no values, no status."""
+    from drivers.bacnet.discovery import ObjectFacts
+    from drivers.bacnet.units import ucum
+
+    return [
+        ObjectFacts(
+            kind=one.kind, instance=one.instance, name=one.name, description=one.description, unit=one.unit,
+            ucum=None if one.unit is None else ucum(one.unit), texts=one.texts, is_commandable=bool(one.settable),
+        )
+        for one in rows
+    ]  # fmt: skip
+
+
 def found_objects(found: Sequence[ObjectFacts]) -> list[FoundObject]:
     """The objects as a proposal wants them."""
     from device_profiles.propose_found import FoundObject

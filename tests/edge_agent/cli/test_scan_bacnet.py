@@ -143,6 +143,21 @@ def test_ranges_that_are_none(link: str, capsys: Any, text: str) -> None:
     assert "--range" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--objects", "1", "--propose", "2"], ["--from-ede", "x.csv"], ["--objects", "4194303"]]
+)
+def test_options_that_do_not_go_together(link: str, arguments: list[str]) -> None:
+    assert scan(link, *arguments) == 2
+
+
+def test_links_that_are_none(capsys: Any) -> None:
+    assert invoke(["scan", "bacnet"]) == 2
+    assert invoke(["scan", "bacnet", "--link", "tcp://127.0.0.1:502"]) == 1
+    assert "carries no BACnet" in capsys.readouterr().err
+    assert scan(f"bacnet://127.0.0.1:{free_port()}?peers=nonsense:x") == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_one_device_in_full(link: str, capsys: Any) -> None:
     assert scan(link, "--objects", str(AHU), "--json") == 0
     document = json.loads(capsys.readouterr().out)
@@ -200,6 +215,13 @@ def test_ede_files_and_proposals(link: str, capsys: Any, tmp_path: Path) -> None
     profile = yaml.safe_load(capsys.readouterr().out)
     assert profile["protocol"] == "bacnet"
     assert "supply_air_temperature" in {point["id"] for point in profile["points"]}
+    assert invoke(["scan", "bacnet", "--from-ede", str(path), "--propose", str(AHU)]) == 0
+    assert "supply_air_temperature" in capsys.readouterr().out
+    assert invoke(["scan", "bacnet", "--from-ede", str(path), "--json"]) == 0
+    planned = {one["object"]: one for one in json.loads(capsys.readouterr().out)["objects"]}
+    assert (planned["analog-input:1"]["name"], planned["analog-input:1"]["unit"]) == ("SA-T", "Cel")
+    assert invoke(["scan", "bacnet", "--from-ede", str(path), "--objects", "7"]) == 1
+    assert "no device 7" in capsys.readouterr().err
     assert invoke(["profile", "propose", "--ede", str(path)]) == 0
     assert "supply_air_temperature" in capsys.readouterr().out
     assert scan(link, "--ede", str(tmp_path / "all_EDE.csv")) == 0
