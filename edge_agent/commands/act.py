@@ -7,82 +7,30 @@ of its own, so that a slow read-back does not keep a line from its other devices
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from device_profiles.address import Bacnet
-from device_profiles.control import Interlock, Write
 from device_profiles.errors import CommandRefused, ConfigError, DeviceError, DeviceRefused, LinkError
-from device_profiles.reading import PointFault, Raw, Sample, Severity, Value, severity_of
+from device_profiles.reading import PointFault, Raw, Sample, Value
 from device_profiles.schema import Point
-from drivers.base import Address, CanLocate, CanRehearse, CanWrite, Driver, Layout, LinkConfig, Session, Standing
-from edge_agent.clock import Clock
+from drivers.base import CanRehearse, CanWrite, Session, Standing
 from edge_agent.commands import limits
+from edge_agent.commands.interlocks import Held, check_interlocks
 from edge_agent.commands.limits import Wanted
-from edge_agent.conversion import Converter, scale_factor
-from edge_agent.model import Device
+from edge_agent.commands.look import Ask as Ask
+from edge_agent.commands.look import Fresh as Fresh
+from edge_agent.commands.look import Target as Target
+from edge_agent.commands.look import asked, converter_of, down, meaning, read_now
+from edge_agent.commands.look import direct as direct
+from edge_agent.commands.look import locate as locate
+from edge_agent.conversion import Converter
 
 _T = TypeVar("_T")
 FIRST_LOOK_S, LAST_LOOK_S = 0.1, 1.0
 """Pauses between two read-backs, growing."""
 _CODES = {"BadOutOfRange": "out_of_range", "BadUserAccessDenied": "unauthorised", "BadTooManyOperations": "busy"}
-
-
-class Ask(Protocol):
-    """Runs a job on the open link, between two reads of the poller. Raises LinkLost when the link is not open."""
-
-    async def __call__(self, job: Callable[[Session], Awaitable[_T]], /) -> _T: ...
-
-
-Fresh = Callable[[str, str], tuple[Value | None, float, str] | None]
-"""(device id, point id) -> (value, age in s, OPC UA status) of what was read last, None when nothing was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A point that is to be written, and the way to it."""
-
-    device: Device
-    point: Point
-    """As the device has it: `limits.on_device`."""
-    driver: Driver
-    link: LinkConfig
-    ask: Ask
-    clock: Clock
-    layout: Layout | None = None
-    fresh: Fresh = field(default=lambda _device, _point: None)
-
-    @property
-    def where(self) -> str:
-        return f"{self.device.id}/{self.point.id}"
-
-    @property
-    def address(self) -> Address:
-        return Address(self.device.unit, self.device.id)
-
-    @property
-    def rules(self) -> Write:
-        return self.point.write or Write()
-
-    def other(self, point_id: str) -> Point | None:
-        """Another point of the device, as the device has it."""
-        for point in self.device.points:
-            if point.id == point_id:
-                return limits.on_device(point, self.layout)
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One interlock as it stood when it was looked at."""
-
-    interlock: Interlock
-    value: Value | None
-    age_s: float
-    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +96,6 @@ class Outcome:
     text: str = ""
     is_out: bool = True
     """False when it is certain that nothing was written."""
-
-
-def direct(session: Session) -> Ask:
-    """The `ask` of somebody who has the link to himself."""
-
-    async def ask(job: Callable[[Session], Awaitable[_T]], /) -> _T:
-        return await job(session)
-
-    return ask
-
-
-async def locate(session: Session, device: Device) -> Layout | None:
-    """Where the device keeps its points, for those without an agent that remembers it. Raises DeviceError, LinkError."""
-    if isinstance(session, CanLocate) and session.needs_locating(device.points):
-        return await session.locate(Address(device.unit, device.id), device.points)
-    return None
 
 
 async def write_point(
@@ -308,121 +240,6 @@ def has_priorities(point: Point) -> bool:
     return isinstance(point.address, Bacnet) or (point.write is not None and point.write.priority is not None)
 
 
-def meaning(converter: Converter, answer: Raw | Sample | PointFault) -> tuple[Value | None, str]:
-    """(value, status) of what a device said; status "" is good."""
-    if isinstance(answer, PointFault):
-        return None, answer.status
-    if not isinstance(answer, Sample):
-        return converter.value(answer)
-    if answer.value is None or severity_of(answer.status) is Severity.BAD:
-        return None, answer.status
-    value, status = converter.value(answer.value)
-    return value, status or ("" if answer.status == "Good" else answer.status)
-
-
-async def read_now(target: Target, points: Sequence[Point]) -> dict[str, Raw | Sample | PointFault]:
-    """What the device says of these points at this moment. Raises CommandRefused `device_down`."""
-    heard: dict[str, Raw | Sample | PointFault] = {}
-
-    async def job(session: Session) -> None:
-        for batch in target.driver.plan(points, target.device.limits, target.layout, target.link):
-            answers = await session.read(target.address, batch)
-            heard.update(zip(batch.points, answers, strict=True))
-
-    await _asked(target, job)
-    return heard
-
-
-async def converter_of(target: Target, point: Point) -> Converter:
-    """The point's converter, with ratios and scale factors read now where the device holds them."""
-    device = target.device
-    params = limits.ratios(device.params)
-    wanted: dict[str, Point] = {}
-    for name in point.ratio:
-        param = device.profile.params.get(name)
-        if name in params or param is None:
-            continue
-        if param.register_ is not None:
-            wanted[name] = Point(
-                id=f"param_{name}", address=param.register_, type=param.type, scale=param.scale, internal=True
-            )
-        elif param.default is not None:
-            params[name] = Decimal(repr(param.default))
-    scale = target.other(point.scale_from.point) if point.scale_from is not None else None
-    heard = await read_now(target, [*wanted.values(), *([scale] if scale else [])]) if wanted or scale else {}
-    for name, source in wanted.items():
-        number, _ = meaning(Converter(source, {}), heard.get(source.id, PointFault("BadNoData")))
-        if isinstance(number, int | float):
-            params[name] = Decimal(repr(number))
-    try:
-        converter = Converter(point, params)
-    except (KeyError, ValueError, ConfigError) as error:
-        raise CommandRefused(
-            f"its unit {point.unit!r} does not convert", code="precondition", where=target.where, next_step="see meta"
-        ) from error
-    if point.scale_from is not None:
-        factor = scale_factor(point, heard.get(scale.id)) if scale is not None else None
-        converter.rescale(params, factor)
-    elif not point.ratio:
-        converter.rescale(params, Fraction(1))
-    return converter
-
-
-async def check_interlocks(target: Target, interlocks: Sequence[Interlock]) -> tuple[Held, ...]:
-    """Looks at each. Raises CommandRefused `blocked` for the first that does not hold, or whose value is not fresh and good."""
-    held: list[Held] = []
-    for interlock in interlocks:
-        device_id, _, point_id = interlock.point.rpartition("/")
-        value, age_s, status = None, 0.0, "BadNoData"
-        own = target.other(point_id) if device_id in ("", target.device.id) else None
-        if own is not None:
-            heard = await read_now(target, [own])
-            value, status = meaning(await converter_of(target, own), heard.get(own.id, PointFault("BadNoData")))
-        else:
-            found = target.fresh(device_id or target.device.id, point_id)
-            if found is not None:
-                value, age_s, status = found
-        one = Held(interlock, value, age_s, _holds(interlock, own, value, age_s, status))
-        held.append(one)
-        if not one.holds:
-            raise CommandRefused(
-                _blocked(one, status), code="blocked", where=target.where, next_step=interlock.text or "see to it first"
-            )
-    return tuple(held)
-
-
-def _holds(interlock: Interlock, point: Point | None, value: Value | None, age_s: float, status: str) -> bool:
-    is_good = not status or severity_of(status) is Severity.GOOD
-    if value is None or not is_good or age_s > interlock.max_age:
-        return False
-    if interlock.equals is not None:
-        expected = interlock.equals
-        is_equal = limits.is_same(expected, value, point) if point is not None else value == expected
-        if not is_equal:
-            return False
-    if interlock.low is None and interlock.high is None:
-        return True
-    if isinstance(value, str):
-        return False
-    low = float("-inf") if interlock.low is None else interlock.low
-    high = float("inf") if interlock.high is None else interlock.high
-    return low <= value <= high
-
-
-def _blocked(held: Held, status: str) -> str:
-    interlock = held.interlock
-    if held.value is None:
-        return f"{interlock.point} has no good value ({status})"
-    if held.age_s > interlock.max_age:
-        return f"{interlock.point} was read {held.age_s:.0f} s ago, and {interlock.max_age:g} s are allowed"
-    wanted = [
-        *([f"be {interlock.equals!r}"] if interlock.equals is not None else []),
-        *([f"be at least {interlock.low:g}"] if interlock.low is not None else []),
-        *([f"be at most {interlock.high:g}"] if interlock.high is not None else []),
-    ]
-    return f"{interlock.point} is {held.value!r}, and must {' and '.join(wanted)}"
-
-
 async def _look_until(target: Target, plan: Plan, within_s: float) -> tuple[Value | None, Standing | None, str]:
     """(value, standing, trouble) of the first look that shows what was wanted, or of the last one in time."""
     clock = target.clock
@@ -460,7 +277,7 @@ async def _standing(target: Target, slot: int | None) -> Standing:
     async def job(session: Session) -> Standing:
         return await _writer(session, target).standing(target.address, target.point, target.layout, priority=slot)
 
-    return await _asked(target, job)
+    return await asked(target, job)
 
 
 async def _rehearsed(target: Target, raw: Raw, slot: int | None) -> str | None:
@@ -476,7 +293,7 @@ async def _rehearsed(target: Target, raw: Raw, slot: int | None) -> str | None:
     except ConfigError as error:
         raise CommandRefused(error.what, code="out_of_range", where=target.where, next_step=error.next_step) from error
     except LinkError as error:
-        raise _down(target, error) from error
+        raise down(target, error) from error
 
 
 async def _write(target: Target, raw: Raw | None, slot: int | None, until: float | None = None) -> None:
@@ -498,16 +315,7 @@ async def _write(target: Target, raw: Raw | None, slot: int | None, until: float
     except LinkError as error:
         if is_out:
             raise
-        raise _down(target, error) from error
-
-
-async def _asked(target: Target, job: Callable[[Session], Awaitable[_T]]) -> _T:
-    try:
-        return await target.ask(job)
-    except (DeviceError, LinkError) as error:
-        raise _down(target, error) from error
-    except ConfigError as error:
-        raise CommandRefused(error.what, code="unsupported", where=target.where, next_step=error.next_step) from error
+        raise down(target, error) from error
 
 
 def _writer(session: Session, target: Target) -> CanWrite:
@@ -518,12 +326,6 @@ def _writer(session: Session, target: Target) -> CanWrite:
         code="unsupported",
         where=target.where,
         next_step="use the device's own tools",
-    )
-
-
-def _down(target: Target, error: DeviceError | LinkError) -> CommandRefused:
-    return CommandRefused(
-        error.what, code="device_down", where=target.where, next_step=error.next_step or "see plantroom status"
     )
 
 

@@ -9,10 +9,11 @@ from device_profiles.control import Operation
 from device_profiles.errors import CommandRefused, DeviceError, DeviceRefused, LinkError
 from device_profiles.reading import Raw
 from drivers.base import CanOperate, Session
-from edge_agent.commands import act, limits
+from edge_agent.commands import limits
 from edge_agent.commands.act import Target
 from edge_agent.commands.book import Record
 from edge_agent.commands.desk import Desk
+from edge_agent.commands.interlocks import check_interlocks
 from edge_agent.commands.operations import DeviceCall, arguments
 from edge_agent.commands.points import Job, Rates
 from edge_agent.model import Device
@@ -43,7 +44,7 @@ class Calls:
         inputs = limits.arguments(operation.inputs, wanted.inputs, where=target.where)
         with desk.turn(target.where):
             self._rates.check(target.where, operation.per_hour, 0.0)
-            held = await desk.before(job.until, act.check_interlocks(target, operation.interlocks))
+            held = await desk.before(job.until, check_interlocks(target, operation.interlocks))
             facts: dict[str, Any] = {"call": operation.id, "inputs": _shown(inputs)}
             if job.command.dry:
                 locks = [{"p": each.interlock.point, "val": each.value, "ok": each.holds} for each in held]

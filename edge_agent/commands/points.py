@@ -21,6 +21,7 @@ from edge_agent.commands.act import Outcome, Plan, Target
 from edge_agent.commands.book import HOUR_MS, Hold, Record, Step
 from edge_agent.commands.desk import Desk
 from edge_agent.commands.holds import Holds
+from edge_agent.commands.look import converter_of, meaning, read_now
 from edge_agent.commands.operations import PointRead, PointRelease, PointWrite, arguments
 from edge_agent.learned import published_unit
 from gateway.contract.messages import Command
@@ -90,9 +91,9 @@ class Points:
         target = self._desk.find(job.command.dev, wanted.p)
         if "r" not in target.point.access:
             raise CommandRefused("this point is only written", code="unsupported", where=target.where)
-        heard = (await self._desk.before(job.until, act.read_now(target, [target.point])))[target.point.id]
-        converter = await self._desk.before(job.until, act.converter_of(target, target.point))
-        value, status = act.meaning(converter, heard)
+        heard = (await self._desk.before(job.until, read_now(target, [target.point])))[target.point.id]
+        converter = await self._desk.before(job.until, converter_of(target, target.point))
+        value, status = meaning(converter, heard)
         res = {"val": value, "sc": status or None, "unit": published_unit(target.point)}
         detail = heard.detail if isinstance(heard, PointFault) else ""
         if value is None and not status:
@@ -256,7 +257,7 @@ class Points:
         if plan.slot is None:
             # What stood there before the first of several holds is what is given back.
             kept = before.raw if before is not None else plan.before_raw
-            raw = act.release_raw(target, kept, await act.converter_of(target, target.point))
+            raw = act.release_raw(target, kept, await converter_of(target, target.point))
             if raw is None:
                 raise CommandRefused(
                     "what stands there now cannot be read, so nothing could be given back",

@@ -31,7 +31,7 @@ STEP = 24
 CASES = (
     [(call, number) for call in (*WRITES, "write") for number in range(1, STEP + 1)]
     if IS_THOROUGH
-    else [("write", 5), ("pwrite64", 90), ("fdatasync", 14)]
+    else [("write", 5), ("pwrite64", 90)]
 )
 """(call, number of the first one to be killed at); thorough goes on from there until nothing is left to kill."""
 
