@@ -15,19 +15,15 @@ from device_profiles.logs import printable
 
 def show_plan(facts: Mapping[str, Any], target: str, *, hold_s: float | None, dry: bool, is_release: bool) -> None:
     """What stands there, what will be sent, which limits hold, and how it ends."""
-    table = Table(
-        title=escape(target + (" (dry run: nothing is written)" if dry else "")),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        show_header=False,
-        title_style="bold",
-    )
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, text, style in _release_rows(facts) if is_release else _rows(facts, hold_s):
         table.add_row(name, escape(text), style=style)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    heading = escape(target + (" (dry run: nothing is written)" if dry else ""))
+    console.print(f"[bold]{heading}[/]", soft_wrap=True)
+    console.print(table)
 
 
 def _rows(facts: Mapping[str, Any], hold_s: float | None) -> Iterator[tuple[str, str, str]]:

@@ -154,6 +154,13 @@ class OwnLink:
     async def _write(self, target: Target, order: Order, *, dry: bool) -> dict[str, Any]:
         from edge_agent.commands.act import Plan, write_point
 
+        if target.rules.hold_max is not None:
+            raise CommandRefused(
+                f"this point is only held for a time, at most {target.rules.hold_max:g} s, and nobody would end the hold",
+                code="unsupported",
+                where=target.where,
+                next_step="run the agent, which holds and releases",
+            )
         done = await write_point(target, order.value, priority=order.priority, expected=order.expected, dry=dry)
         plan = done if isinstance(done, Plan) else done.plan
         facts = {name: value for name, value in plan.facts(target).items() if name not in _COUNTED}

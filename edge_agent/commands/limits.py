@@ -224,7 +224,9 @@ def check_hold(point: Point, hold_s: Any, *, where: str = "") -> float | None:
     write = point.write or Write()
     if hold_s is None:
         if write.hold_max is not None:
-            raise _refused(f"this point is only held for a time, at most {write.hold_max:g} s", where, "give hold_s")
+            raise _refused(
+                f"this point is only held for a time, at most {write.hold_max:g} s", where, "give hold_s (--hold)"
+            )
         return None
     if isinstance(hold_s, bool) or not isinstance(hold_s, int | float) or not 0 < hold_s < math.inf:
         raise _refused(f"a hold of {shown(hold_s)}", where, "give seconds above 0")

@@ -261,6 +261,17 @@ def test_a_modbus_point_is_released_only_where_the_profile_says_how(run: Run) ->
     assert (code, document["err"]["code"]) == (1, "unsupported")
 
 
+def test_a_point_that_is_only_held_needs_the_agent(run: Run, tmp_path: Path) -> None:
+    shipped = Library.default([]).path(RELAYS).read_text(encoding="utf-8")
+    (tmp_path / f"{RELAYS}.yaml").write_text(shipped.replace("{function: single}", "{function: single, hold_max: 60}"))
+    board = simulated(RELAYS)
+    with served(board) as where:
+        code, document = run("write", "output_1", "on", *where, "--dir", str(tmp_path), "--yes")
+    assert (code, document["err"]["code"]) == (1, "unsupported")
+    assert "nobody would end the hold" in document["err"]["msg"]
+    assert board.writes == 0
+
+
 def test_a_release_writes_what_the_profile_says(run: Run, tmp_path: Path) -> None:
     shipped = Library.default([]).path(RELAYS).read_text(encoding="utf-8")
     (tmp_path / f"{RELAYS}.yaml").write_text(
