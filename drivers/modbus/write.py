@@ -155,24 +155,27 @@ def encode(point: Point, value: Raw) -> bytes:
 
 
 def _whole(point: Point, value: Raw, low: int, high: int) -> int:
-    if isinstance(value, str) or not math.isfinite(value) or value != int(value):
-        raise ConfigError(f"{value!r} is no whole number", where=point.id, next_step=f"a {point.type} is written whole")
+    if isinstance(value, str) or (isinstance(value, float) and not value.is_integer()):
+        raise ConfigError(
+            f"{value!r:.40} is no whole number", where=point.id, next_step=f"a {point.type} is written whole"
+        )
     if not low <= value <= high:
         raise ConfigError(
-            f"{value!r} does not fit", where=point.id, next_step=f"its register takes {low} to {high}, unscaled"
+            f"{value!r:.40} does not fit", where=point.id, next_step=f"its register takes {low} to {high}, unscaled"
         )
     return int(value)
 
 
 def _float(point: Point, value: Raw) -> bytes:
-    if isinstance(value, str) or not math.isfinite(value):
-        raise ConfigError(f"{value!r} is no number", where=point.id, next_step="give a finite number")
     try:
-        return struct.pack(">f" if point.type == "f32" else ">d", value)
+        number = math.nan if isinstance(value, str) else float(value)
+        if math.isfinite(number):
+            return struct.pack(">f" if point.type == "f32" else ">d", number)
     except OverflowError as error:
         raise ConfigError(
-            f"{value!r} is too large for a {point.type}", where=point.id, next_step="give a smaller number"
+            f"{value!r:.40} is too large for a {point.type}", where=point.id, next_step="give a smaller number"
         ) from error
+    raise ConfigError(f"{value!r:.40} is no number", where=point.id, next_step="give a finite number")
 
 
 def _text(point: Point, value: Raw) -> bytes:

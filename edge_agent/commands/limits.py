@@ -247,7 +247,7 @@ def check_priority(point: Point, priority: Any, *, where: str = "") -> int | Non
         raise _refused(
             f"priority {shown(priority)} is not allowed here",
             where or point.id,
-            f"give {highest} to {LOWEST_PRIORITY}, or leave it out",
+            f"give {highest} to {LOWEST_PRIORITY}, or leave it out" if highest < LOWEST_PRIORITY else "leave it out",
         )
     return priority
 

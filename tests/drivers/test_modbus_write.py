@@ -125,6 +125,8 @@ def test_text_comes_back_or_is_refused(text: str, order: str) -> None:
         (point(type="f32"), float("inf"), "no number"),
         (point(type="f32"), 1e39, "too large"),
         (point(type="f32"), "1", "no number"),
+        (point(type="f64"), 10**400, "too large"),
+        (point(), 10**400, "does not fit"),
         (point(type="str", length=1), "ABC", "at most 2 bytes"),
         (point(type="str", length=2), "ü", "is not ascii"),
         (point(type="str", length=2), "A ", "not be read back"),
