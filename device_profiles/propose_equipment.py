@@ -96,12 +96,8 @@ def class_of(texts: Iterable[tuple[str, float]], points: Iterable[str]) -> tuple
     for cls, kind in dictionary().equipment.items():
         typical = sorted(set(ids) & kind.points)
         if typical:  # one point alone tells little
-            votes[cls] += (
-                (0.5 if len(typical) == 1 else 1.0)
-                * 10.0
-                * len(typical)
-                / math.sqrt(len(kind.points) * max(4, len(set(ids))))
-            )
+            share = len(typical) / math.sqrt(len(kind.points) * max(4, len(set(ids))))
+            votes[cls] += share * (5.0 if len(typical) == 1 else 10.0)
             reasons[cls].append("has " + ", ".join(typical[:4]) + (" ..." if len(typical) > 4 else ""))
     if not votes:
         return FALLBACK_CLASS, 0.0, "nothing tells its class"
