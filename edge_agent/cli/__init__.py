@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("edge_agent.cli.scan:app", "Find devices on a link."),
     "status": ("edge_agent.cli.status:command", "Show what the running agent does."),
     "spool": ("edge_agent.cli.spool:app", "Look into the spool."),
+    "audit": ("edge_agent.cli.audit:app", "Show and check the log of everything that was commanded."),
     "reload": ("edge_agent.cli.reload:command", "Make the running agent take up its changed configuration."),
     "profile": ("edge_agent.cli.profile:app", "List, show, check and begin device profiles."),
     "schema": ("edge_agent.cli.schema:command", "Print the JSON Schema of a file that people write."),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.cli import invoke
 from edge_agent.commands.audit import FIRST, AuditLog, entries, verify
 
 
@@ -98,3 +99,16 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert [entry["op"] for entry in entries(tmp_path)] == ["a", "c"]
     assert verify(tmp_path).broken is None
     assert json.loads(next(tmp_path.glob("audit-*")).read_bytes().splitlines()[0])["t"] == 1
+
+
+def test_the_command_line_names_the_first_broken_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "audit", 3)
+    assert invoke(["audit", "verify", "--dir", str(tmp_path)]) == 0
+    assert "3 entries, 1 to 3" in capsys.readouterr().out
+    assert invoke(["audit", "list", "--dir", str(tmp_path), "--limit", "2"]) == 0
+    assert capsys.readouterr().out.count("Wünsche") == 2
+    [path] = (tmp_path / "audit").glob("audit-*")
+    path.write_bytes(path.read_bytes().replace(b"u:42", b"u:43", 1))
+    assert invoke(["audit", "verify", "--dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith(f"{path.name}:2: entry 2 does not follow")
+    assert invoke(["audit", "verify", "--dir", str(tmp_path / "none")]) == 1
