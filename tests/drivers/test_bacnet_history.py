@@ -69,7 +69,7 @@ def test_values_of_records(datum: bytes, value: float) -> None:
         (b"\x0a\x05\x80", "BadNoData", "log disabled"),
         (b"\x0a\x05\x20", "BadNoData", "log interrupted"),
         (b"\x78", "BadNoData", "NULL"),
-        (b"\x8e\x91\x02\x91\x20\x8f", "BadNotSupported", "property/unknown-property"),
+        (b"\x8e\x91\x02\x91\x20\x8f", "BadNotSupported", "unknown-property"),
         (real(float("nan")), "BadSensorFailure", "nan"),
         (b"\x6a\x04\xf0", "BadDecodingError", "bit string"),
     ],
