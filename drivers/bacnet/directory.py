@@ -78,6 +78,8 @@ class Directory:
         self._listeners: list[Callable[[Peer], None]] = []
         self._behind: dict[int, tuple[str, int]] = {}
         self._routers: set[str] = set()
+        self._left: dict[int, str] = {}
+        """Where a device was that did not answer any more."""
         self._stations: set[str] = set()
         """Configured peers that said who they are."""
         self._greeted = self._asked_all = -1e9
@@ -89,8 +91,10 @@ class Directory:
         return self._known.get(instance)
 
     def forget(self, instance: int) -> None:
-        """Nothing is known of it any more."""
-        self._known.pop(instance, None)
+        """Nothing is known of it any more, but where it was asked last."""
+        peer = self._known.pop(instance, None)
+        if peer is not None:
+            self._left[instance] = peer.address
         self._heard.pop(instance, None)
 
     def way(self, peer: Peer) -> tuple[bytes, tuple[str, int]] | None:
@@ -151,11 +155,11 @@ class Directory:
         if len(recent) == 1 and instance not in self._asked_again:
             self._known[instance] = recent[0]
             return recent[0]
-        claimed = self._heard.pop(instance, {})
+        claimed = {*self._heard.pop(instance, {}), self._left.get(instance, "")}
         self._greet(began)
         self._ask(instance, [peer for peer in self._peers if peer in self._routers or peer in claimed])
         if not await self._wait(instance, limit_s / 3):
-            self._ask(instance, self._candidates(began))
+            self._ask(instance, self._candidates(began, claimed))
             await self._wait(instance, limit_s * 2 / 3)
         peers = [peer for peer, _ in self._heard.get(instance, {}).values()]
         where = f"{self._link.id}, device {instance}"
@@ -171,6 +175,7 @@ class Directory:
                 next_step="give one of the devices another instance",
             )  # fmt: skip
         self._asked_again.pop(instance, None)
+        self._left.pop(instance, None)
         self._known[instance] = peers[0]
         return peers[0]
 
@@ -180,14 +185,14 @@ class Directory:
             self._greeted = now
             self._ask(None, self._peers)
 
-    def _candidates(self, now: float) -> list[str]:
+    def _candidates(self, now: float, claimed: set[str]) -> list[str]:
         """Configured peers that may know a device that did not answer: all of them once in a while, otherwise those that route or
         have not said who they are. With hundreds of peers an absent device would cost the others their time.
         """
         if now - self._asked_all >= _RECENT_S:
             self._asked_all = now
             return list(self._peers)
-        return [peer for peer in self._peers if peer in self._routers or peer not in self._stations]
+        return [peer for peer in self._peers if peer in self._routers or peer in claimed or peer not in self._stations]
 
     async def _wait(self, instance: int, limit_s: float) -> bool:
         """True when an I-Am came within the limit."""
