@@ -20,7 +20,7 @@ class FoundObject:
     unit_name: str = ""
     """The protocol's own name of the unit, as `percent-relative-humidity`."""
     states: tuple[str, ...] = ()
-    """State texts from state 1 on; of a binary object the inactive and the active text."""
+    """State texts from state 1 on, on OPC UA from 0; of a binary object the inactive and the active text."""
     writable: bool = False
     value: float | bool | str | None = None
     label: str = ""

@@ -146,7 +146,8 @@ def _keys(device: FoundDevice, point: ProposedPoint, *, named: bool) -> Iterator
     if point.unit:
         yield f"unit: {_quoted(point.unit)}"
     if point.type == "enum" and point.found.states:
-        yield f"labels: {{{', '.join(f'{n}: {_quoted(text)}' for n, text in enumerate(point.found.states, 1))}}}"
+        first = 0 if point.found.kind == "opcua" else 1  # OPC UA counts the texts of EnumStrings from 0
+        yield f"labels: {{{', '.join(f'{n}: {_quoted(text)}' for n, text in enumerate(point.found.states, first))}}}"
     yield f"label: {_quoted(point.found.description or point.leaf)}"
 
 

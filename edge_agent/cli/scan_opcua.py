@@ -140,10 +140,10 @@ def _propose(config: LinkConfig, identity: dict[str, str], walked: Walked) -> No
     objects = [
         FoundObject(
             "opcua",
-            one.node,
+            one.path,
             one.path,
             unit=one.unit,
-            states=tuple(one.labels[key] for key in sorted(one.labels, key=int)),
+            states=_texts(one.labels),
             writable=one.writable,
             value=one.value,
         )
@@ -151,3 +151,9 @@ def _propose(config: LinkConfig, identity: dict[str, str], walked: Walked) -> No
         if one.kind == "variable" and one.type and not one.type.endswith("[]")
     ]
     print("\n---\n".join(profile.text for profile in proposed_profiles(propose(objects, device=device))), end="")
+
+
+def _texts(labels: dict[str, str]) -> tuple[str, ...]:
+    """The texts from 0 on; nothing where an ordinal between them has none."""
+    wanted = [str(n) for n in range(len(labels))]
+    return tuple(labels[key] for key in wanted) if set(wanted) == set(labels) else ()
