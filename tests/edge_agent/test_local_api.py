@@ -1,6 +1,7 @@
 """The local socket answers what it is asked, refuses what it cannot, and never two agents share one."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,14 @@ async def test_garbage_gets_an_error_and_the_socket_lives(tmp_path: Path, line: 
 async def test_no_agent_is_said_with_a_next_step(tmp_path: Path) -> None:
     with pytest.raises(LinkRefused, match=r"no agent answers here .* plantroom run"):
         ask(tmp_path / "none.sock", "status")
+
+
+async def _who(request: Mapping[str, Any]) -> Any:
+    return request["peer"]
+
+
+async def test_a_handler_is_told_by_the_kernel_who_asks(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sock"
+    async with LocalApi(path, {"who": _who}):
+        said = await asyncio.to_thread(ask, path, "who", peer={"uid": 4711})
+        assert (said["uid"], said["pid"]) == (os.getuid(), os.getpid())
