@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-
 from opcua_world import by_node, plant, points
 
 from device_profiles.errors import LinkError, LinkLost, LinkRefused
