@@ -8,6 +8,8 @@ WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
+# Where the surroundings forbid bytecode files every process compiles all its imports anew: half of the tests' time.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test check bench faults fmt generate setup clean
 
