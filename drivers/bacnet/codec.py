@@ -191,8 +191,8 @@ def encode_i_am(told: IAm) -> bytes:
 def decode_i_am(data: bytes) -> IAm:
     """I-Am-Request. An unknown kind of segmentation is `none`; instance 4194303 is no device's and refused."""
     elements, _ = tags.read_elements(data, 0, len(data))
-    kinds = [element.number for element in elements if element.form == tags.APPLICATION]
-    if kinds[:4] != [tags.OBJECT, tags.UNSIGNED, tags.ENUMERATED, tags.UNSIGNED]:
+    told = [(element.form, element.number) for element in elements[:4]]
+    if told != [(tags.APPLICATION, number) for number in (tags.OBJECT, tags.UNSIGNED, tags.ENUMERATED, tags.UNSIGNED)]:
         raise BacnetError("an I-Am without device, length, segmentation and vendor")
     device, max_apdu, segmentation, vendor = (element.value for element in elements[:4])
     assert isinstance(device, ObjectId)
@@ -203,8 +203,8 @@ def decode_i_am(data: bytes) -> IAm:
         raise BacnetError(f"an I-Am of object {device.kind}:{device.instance}, which is no device")
     if max_apdu < 50:
         raise BacnetError(f"an I-Am with APDUs of {max_apdu} octets; 50 is the least")
-    told = SEGMENTATION[segmentation] if segmentation < len(SEGMENTATION) else "none"
-    return IAm(device.instance, max_apdu, told, vendor)
+    way = SEGMENTATION[segmentation] if segmentation < len(SEGMENTATION) else "none"
+    return IAm(device.instance, max_apdu, way, vendor)
 
 
 class _Reader:
