@@ -266,9 +266,17 @@ class CanRecall(Protocol):
         ...
 
 
+@runtime_checkable
+class CanCount(Protocol):
+    """Knows what went over its link."""
+
+    @property
+    def counts(self) -> WireCount: ...
+
+
 @dataclass(slots=True)
 class WireCount:
-    """What went over a link, for figures."""
+    """What went over a link since it was opened, for figures. `errors` are messages that were not taken, by why."""
 
     requests: int = 0
     replies: int = 0

@@ -179,6 +179,7 @@ class LinkPoller:
             "attempts": self._turns.since_answer,
             "crashes": self._supervisor.crashes,
             "busy": round(self._busy_s / elapsed / self._workers, 4),
+            "wire": {} if self._reader is None else self._reader.wire(),
         }
 
     def states(self) -> Iterator[tuple[Device, State]]:

@@ -6,14 +6,15 @@ DeviceError when a device gave nothing, LinkError when the link is gone, ConfigE
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import structlog
 
 from device_profiles.errors import DeviceError, DeviceTimeout
 from device_profiles.reading import Acquisition
-from drivers.base import Batch, CanLearn, CanLocate, CanSubscribe, Driver, LinkConfig, Session
+from drivers.base import Batch, CanCount, CanLearn, CanLocate, CanSubscribe, Driver, LinkConfig, Session
 from edge_agent.clock import Clock
 from edge_agent.form import Form
 from edge_agent.polled import Group, Polled
@@ -57,6 +58,10 @@ class Reader:
         self.recaller: Recaller | None = None
         """Told of every device that was heard, where devices remember."""
         self.subscriber = session if isinstance(session, CanSubscribe) else None
+
+    def wire(self) -> Mapping[str, Any]:
+        """What went over the link since it was opened; empty where the session does not count."""
+        return asdict(self.session.counts) if isinstance(self.session, CanCount) else {}
 
     async def prepare(self, polled: Polled) -> None:
         """Locates what has to be located, plans, and reads what the values depend on."""

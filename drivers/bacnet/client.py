@@ -93,6 +93,11 @@ class BacnetClient:
         return self._directory.dropped
 
     @property
+    def segments_dropped(self) -> int:
+        """Segments and network messages beyond what bacpypes3 works on at the same time."""
+        return self._stack.dropped
+
+    @property
     def duplicates(self) -> int:
         """How often two stations claimed one device instance."""
         return self._directory.duplicates

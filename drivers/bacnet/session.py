@@ -71,8 +71,18 @@ class BacnetSession(Abilities):
 
     @property
     def counts(self) -> WireCount:
-        """What went over the wire since the link was opened."""
-        return self.client.counts
+        """What went over the wire since the link was opened; datagrams that were not taken, by why."""
+        client, subscriptions = self.client, self._subscriptions
+        client.counts.errors = {
+            "malformed": client.malformed,
+            "unexpected": client.unexpected,
+            "dropped": client.dropped + client.segments_dropped,
+            "i_am_dropped": client.i_am_dropped,
+            "duplicates": client.duplicates,
+            "cov_unasked": client.cov_dropped + (sum(subscriptions.refused.values()) if subscriptions else 0),
+            "cov_dropped": subscriptions.dropped if subscriptions else 0,
+        }
+        return client.counts
 
     @property
     def parallel(self) -> int:
