@@ -8,6 +8,7 @@ through bacpypes3 (`stack`). No retry and no schedule.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,6 +33,8 @@ CovCallback = Callable[[str, bytes, bool], None]
 
 _SEGMENTED_S = 30.0
 """The longest that a segmented answer may take as a whole."""
+_OWED_S = 60.0
+"""An answer that did not come may still come for so long: until then its invoke id is not used for another request."""
 _ANSWERS_A_SECOND = 100
 """Who-Is and requests to us that are answered; the rest is dropped and counted."""
 _MOST_WAYS = 20_000
@@ -56,6 +59,13 @@ class _Pending:
         if not self.future.done():
             self.future.set_exception(error)
 
+    def is_answered(self) -> bool:
+        """True when the device said yes or no: nothing more is to come."""
+        if not self.future.done() or self.future.cancelled():
+            return False
+        error = self.future.exception()  # seen by this, also where the sending failed first
+        return error is None or isinstance(error, DeviceRefused)
+
 
 class BacnetClient:
     """One BACnet/IP link. Everything is called from the event loop that opened it."""
@@ -78,6 +88,8 @@ class BacnetClient:
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._ways: dict[Peer, tuple[bytes, tuple[str, int]]] = {}
         self._invoke_ids: dict[str, int] = {}
+        self._owed: dict[tuple[str, int], float] = {}
+        """Until when an answer may still come, soonest first."""
         self._cov: list[CovCallback] = []
         self._answered = (0.0, 0)
         self._said: dict[str, tuple[float, int]] = {}
@@ -199,16 +211,8 @@ class BacnetClient:
             pending.handle.cancel()
             if pending.transaction is not None:
                 pending.transaction.end()
-            if pending.future.done() and not pending.future.cancelled():
-                pending.future.exception()  # seen, also where the sending failed first
-
-    async def unconfirmed(self, destination: str, service: int, payload: bytes) -> None:
-        """Sends an unconfirmed request to a station, `*`, `2:*` or `*:*`. Raises LinkLost, ValueError for no address."""
-        self._check_open()
-        if destination == "*:*":
-            self._calling.broadcast(answers.unconfirmed(service, payload))
-        else:
-            await self._stack.tell(address_of(destination), service, payload)
+            if not pending.is_answered():
+                self._owed[key] = self._loop.time() + _OWED_S
 
     def _way(self, peer: Peer) -> tuple[bytes, tuple[str, int]] | None:
         """The NPDU head of requests to a peer, and the station to send them to; None where the router is not known yet."""
@@ -222,12 +226,20 @@ class BacnetClient:
         return way
 
     def _invoke_id(self, address: str) -> int:
-        """The next id of this station: as long as possible after its last use, so that late answers find nobody."""
+        """The next id of this station, whose answer nobody waits for and no late one can be. The first is any, because answers
+        to a session before this one may be late too, and devices take an id that comes back soon for a repetition."""
+        now = self._loop.time()
+        while self._owed and next(iter(self._owed.values())) <= now:
+            del self._owed[next(iter(self._owed))]
+        number = self._invoke_ids.get(address)
+        if number is None:
+            number = random.randrange(256)
         for _ in range(256):
-            number = self._invoke_ids[address] = (self._invoke_ids.get(address, -1) + 1) & 0xFF
-            if (address, number) not in self._pending:
+            number = (number + 1) & 0xFF
+            if (address, number) not in self._pending and (address, number) not in self._owed:
+                self._invoke_ids[address] = number
                 return number
-        raise DeviceError("256 requests are under way", where=address, next_step="wait for their answers")
+        raise DeviceError("256 requests wait for answers", where=address, next_step="wait, or ask it less")
 
     def _check_open(self) -> None:
         if self._port.lost is not None:

@@ -32,6 +32,8 @@ MAX_SEGMENTS = 64
 _MOST_TASKS = 256
 """Datagrams that bacpypes3 works on at the same time."""
 _NO_TIMER = 0
+REGISTER_AGAIN_S = 5.0
+"""After a BBMD said no."""
 LIBRARY_ERRORS = (ValueError, RuntimeError, RejectException, AbortException)
 """The roots of bacpypes3's own exceptions (`bacpypes3.errors`)."""
 _SEGMENTATION = {
@@ -107,16 +109,28 @@ class _Transactions(ApplicationServiceAccessPoint):  # type: ignore[misc]  # bac
 
 
 class _Foreign(BIPForeign):  # type: ignore[misc]  # bacpypes3 has no types
-    """Says when the BBMD has answered."""
+    """Says when the BBMD has answered, and registers again where bacpypes3 gives up: a BBMD that was away for longer than the
+    registration lasts, and one that says no, as it does to a broadcast after it was started anew (annex J.4.5)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.answered = asyncio.Event()
 
     async def confirmation(self, lpdu: LPDU) -> None:
+        renewal = self._registration_handle
         await super().confirmation(lpdu)
         if self.bbmdRegistrationStatus >= 0:
             self.answered.set()
+        if self.bbmdRegistrationStatus > 0 and renewal is not None and self._registration_handle is None:
+            renewal.cancel()
+            self._stop_tracking_registration()
+            later = asyncio.get_running_loop().call_later
+            self._registration_handle = later(REGISTER_AGAIN_S, self._start_registration)
+
+    def _registration_expired(self) -> None:
+        bbmd, ttl_s = self.bbmdAddress, self.bbmdTimeToLive
+        super()._registration_expired()
+        self.register(bbmd, ttl_s)
 
 
 class _Top(ApplicationServiceElement):  # type: ignore[misc]  # bacpypes3 has no types

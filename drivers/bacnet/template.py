@@ -50,7 +50,7 @@ def learn(answer: bytes, refs: Sequence[Ref]) -> Template | None:
     """The template of an answer that was found to be right for `refs`; None when it has errors, text, or several values a
     property. Raises BacnetError for bytes that are no answer."""
     spans: list[tuple[int, int, str]] = []
-    at, depth = 0, 0
+    at, depth, properties = 0, 0, 0
     while at < len(answer):
         tag = tags.read_tag(answer, at, len(answer))
         at = tag.at
@@ -58,6 +58,9 @@ def learn(answer: bytes, refs: Sequence[Ref]) -> Template | None:
             depth += 1 if tag.is_opening else -1
             if tag.is_opening and (depth > 2 or tag.number not in (1, 4)):
                 return None
+            if len(spans) != properties:
+                return None  # a property of none or of several values, which another one may make up for
+            properties += tag.is_opening and depth == 2
             continue
         at += tag.size
         if depth == 2:

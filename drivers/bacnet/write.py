@@ -17,7 +17,6 @@ from device_profiles.reading import Raw
 from device_profiles.schema import Point
 
 from . import codec, names, tags
-from .bulk import BulkReader
 from .client import BacnetClient, Peer
 from .codec import Element, Ref, Result
 
@@ -204,14 +203,6 @@ async def write(
     except DeviceError as error:
         error.where = error.where or where
         raise
-
-
-async def slots(client: BacnetClient, peer: Peer, ref: Ref, priority: int | None) -> Slots | None:
-    """The priority array of the object; None where it has none. Raises DeviceError, LinkError."""
-    if ref.prop != PRESENT_VALUE:
-        return None
-    result = await BulkReader(client, peer).array(Ref(ref.kind, ref.instance, PRIORITY_ARRAY))
-    return slots_of(result, priority)
 
 
 def slots_of(result: Result, priority: int | None) -> Slots | None:

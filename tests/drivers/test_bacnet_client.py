@@ -11,7 +11,15 @@ from contextlib import asynccontextmanager
 import pytest
 from bacnet_device import Device, Wire, bvll, object_id, real, serving, unsigned
 
-from device_profiles.errors import DeviceMismatch, DeviceRefused, DeviceTimeout, LinkLost, LinkRefused, LinkTimeout
+from device_profiles.errors import (
+    DeviceError,
+    DeviceMismatch,
+    DeviceRefused,
+    DeviceTimeout,
+    LinkLost,
+    LinkRefused,
+    LinkTimeout,
+)
 from drivers.bacnet import codec, names, tags
 from drivers.bacnet.client import BacnetClient, Peer, open_client
 from drivers.bacnet.codec import Ref
@@ -120,6 +128,41 @@ async def test_foreign_and_late_answers_belong_to_nobody() -> None:
         assert client.unexpected == 2
         wire.mood = lambda asked, answers: answers
         assert await client.confirmed(peer, codec.READ_PROPERTY, READ)
+
+
+async def test_the_id_of_a_request_without_answer_is_not_used_soon() -> None:
+    async with talking(Device()) as (client, wire):
+        peer = await client.resolve(1)
+        wire.mood = lambda asked, answers: []
+        with pytest.raises(DeviceTimeout):
+            await client.confirmed(peer, codec.READ_PROPERTY, READ)
+        owed = wire.heard[-1][8]
+        wire.mood = lambda asked, answers: answers
+        used = []
+        for _ in range(600):
+            await client.confirmed(peer, codec.READ_PROPERTY, READ)
+            used.append(wire.heard[-1][8])
+        assert owed not in used
+        assert len(set(used)) == 255
+
+
+async def test_a_device_that_owes_all_its_answers_is_asked_no_more_for_a_while() -> None:
+    async with talking(Device(), apdu_timeout_s=0.3) as (client, wire):
+        peer = await client.resolve(1)
+        wire.mood = lambda asked, answers: []
+        asked = [client.confirmed(peer, codec.READ_PROPERTY, READ, timeout_s=0.01) for _ in range(256)]
+        assert {type(one) for one in await asyncio.gather(*asked, return_exceptions=True)} == {DeviceTimeout}
+        with pytest.raises(DeviceError, match="256 requests"):
+            await client.confirmed(peer, codec.READ_PROPERTY, READ)
+
+
+async def test_ids_do_not_begin_where_those_of_a_session_before_began() -> None:
+    first = set()
+    for _ in range(8):
+        async with talking(Device()) as (client, wire):
+            await client.confirmed(await client.resolve(1), codec.READ_PROPERTY, READ)
+            first.add(wire.heard[-1][8])
+    assert len(first) > 1
 
 
 def segments(asked: bytes, body: bytes, size: int, window: int) -> list[bytes]:
@@ -354,6 +397,29 @@ async def test_registration_with_a_bbmd(result: int | None, error: type[Exceptio
             assert await client.confirmed(peer, codec.READ_PROPERTY, READ)
             assert bbmd.heard[0] == b"\x81\x05\x00\x06\x00\x3c"
         await until(lambda: bbmd.heard[-1] == b"\x81\x05\x00\x06\x00\x00")  # it says goodbye
+    finally:
+        transport.close()
+
+
+async def test_a_registration_that_was_lost_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.bacnet.stack.REGISTER_AGAIN_S", 0.0)
+    loop = asyncio.get_running_loop()
+    transport, bbmd = await loop.create_datagram_endpoint(lambda: Bbmd(0, Device(instance=3)), ("127.0.0.1", 0))
+    place = "127.0.0.1:{}".format(transport.get_extra_info("sockname")[1])
+
+    def registrations() -> int:
+        return bbmd.heard.count(b"\x81\x05\x00\x06\x00\x3c")
+
+    try:
+        async with open_client(link(bbmd=place, ttl_s=60)) as client:
+            registration = client._stack.link
+            for times in (2, 3):  # it was started anew, twice: it refuses what is to be distributed
+                transport.sendto(b"\x81\x00\x00\x06\x00\x60", ("127.0.0.1", client.port))
+                await until(lambda: registrations() == times)  # noqa: B023  # awaited within the turn
+                await until(lambda: registration.bbmdRegistrationStatus == 0)
+            registration._registration_expired()  # it was away for longer than the registration lasts
+            await until(lambda: registrations() == 4)
+            await until(lambda: registration.bbmdRegistrationStatus == 0)
     finally:
         transport.close()
 

@@ -255,6 +255,13 @@ def test_a_template_takes_what_has_its_shape_and_nothing_else() -> None:
     assert template.learn(RPM_ACK, [Ref(0, 0, 85), Ref(0, 0, 111), Ref(0, 1, 85)]) is None
 
 
+def test_no_template_where_one_property_has_no_value_and_another_two() -> None:
+    real = codec.encode_value(tags.REAL, 1.0)
+    answer = b"\x0c" + tags.object_octets(2, 0) + b"\x1e\x29\x17\x4e\x4f\x29\x57\x4e" + real + real + b"\x4f\x1f"
+    assert [len(result.elements) for result in codec.decode_read_multiple_ack(answer)] == [0, 2]
+    assert template.learn(answer, [Ref(2, 0, 23), Ref(2, 0, 87)]) is None
+
+
 @pytest.mark.parametrize(
     ("octets", "words"),
     [

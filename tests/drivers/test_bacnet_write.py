@@ -170,16 +170,3 @@ async def test_an_abort_that_leaves_it_open_is_no_refusal() -> None:
     async with device(lambda apdu: bytes((0x71, invoke(apdu), 8))) as (_, client, peer):
         with pytest.raises(DeviceTimeout, match="not known"):
             await write.write(client, peer, made, ref, 21.5, priority=13)
-
-
-async def test_slots_are_read_where_the_object_has_them() -> None:
-    def answer(apdu: bytes) -> bytes:
-        body = tags.tag(0, tags.object_octets(2, 3)) + tags.tag(1, b"\x57") + tags.opening(3)
-        body += b"".join(b"\x44\x41\xac\x00\x00" if at == 10 else b"\x00" for at in range(1, 17)) + tags.closing(3)
-        return bytes((0x30, invoke(apdu), 12)) + body
-
-    async with device(answer) as (_, client, peer):
-        assert await write.slots(client, peer, Ref(2, 3, 85), 10) == (10, 21.5)
-        assert await write.slots(client, peer, Ref(2, 3, 28), None) is None
-    async with device(lambda apdu: bytes((0x50, invoke(apdu), 12, 0x91, 2, 0x91, 32))) as (_, client, peer):
-        assert await write.slots(client, peer, Ref(2, 3, 85), 10) is None
