@@ -6,17 +6,19 @@ they are. Nothing here schedules, keeps or publishes.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from device_profiles.bacnet import VALUE_TYPES, parse_object
 from device_profiles.errors import ConfigError, DeviceError, DeviceTimeout
 from device_profiles.library import Library
 from device_profiles.reading import Acquisition, PointFault, Raw, Sample
-from device_profiles.resolve import options_of, points_of
+from device_profiles.resolve import needs_prefix, options_of, points_of, prefixed
 from device_profiles.schema import Expect, Modbus, Param, Point, PointType, Profile, Table, WordOrder
 from drivers.base import Address, Batch, CanLearn, CanLocate, Driver, Layout, Limits, LinkConfig, Session
 from edge_agent.learned import learned_point, published_unit
@@ -145,7 +147,9 @@ class OneDevice:
             return {
                 name: self._row(name, None, answer.status, ms, detail=answer.detail)
                 if isinstance(answer, PointFault)
-                else self._row(name, None if isinstance(answer, Sample) else answer, "Good", ms)
+                else self._row(name, answer.value, answer.status, ms, detail=", ".join(answer.flags))
+                if isinstance(answer, Sample)
+                else self._row(name, answer, "Good", ms)
                 for name, answer in raws.items()
             }
         out = Acquisition(self.device.id, t_ms)
@@ -160,15 +164,16 @@ class OneDevice:
         point = learned_point(self._points[name], self._layout).point
         label = point.labels.get(int(value)) if point.labels and isinstance(value, int | float) else None
         kept = raw if isinstance(raw, int | float | bool | str) and raw != value else None
-        unit = None if self._raw else published_unit(point)
+        unit = (self._layout or {}).get("units", {}).get(name) if self._raw else published_unit(point)
         return Row(name, _reference(point), value, unit, status, ms, kept, label, detail)
 
 
 def device_of_profile(
     profile_id: str,
-    unit: int,
+    unit: int | str,
     *,
     link: LinkConfig,
+    prefix: str | None = None,
     options: Mapping[str, str],
     params: Mapping[str, float],
     instance: int | None = None,
@@ -187,6 +192,13 @@ def device_of_profile(
             where="--instance",
             next_step=f"choose one with --instance 1 to {profile.instances.count}",
         )
+    if needs_prefix(profile) != (prefix is not None):
+        raise ConfigError(
+            f"{profile_id} has no {{prefix}} to put one in" if prefix else f"{profile_id} needs a prefix",
+            where="--prefix",
+            next_step="leave it out" if prefix else "give what the names of this device's objects or nodes begin with",
+        )
+    points = prefixed(points, prefix)
     limits = profile.limits
     return Device(
         id=profile_id,
@@ -204,10 +216,10 @@ def device_of_profile(
     )
 
 
-def device_of_registers(
-    function: int, reg: int, count: int, kind: PointType | None, order: WordOrder, unit: int, *, link: LinkConfig
-) -> Device:
-    """A device of raw registers or bits: `count` of them from `reg`, as values of one type. Raises ConfigError."""
+def points_of_registers(
+    function: int, reg: int, count: int, kind: PointType | None, order: WordOrder
+) -> tuple[Point, ...]:
+    """Raw registers or bits: `count` of them from `reg`, as values of one type. Raises ConfigError."""
     table = _FUNCTIONS.get(function)
     if table is None:
         raise ConfigError(f"function code {function} does not read", where="--fc", next_step="use 1, 2, 3 or 4")
@@ -234,7 +246,7 @@ def device_of_registers(
         raise ConfigError(
             f"{count} from {reg} end after 65535", where="--reg, --count", next_step="registers count from 0 to 65535"
         )
-    points = tuple(
+    return tuple(
         Point(
             id=f"r{at}",
             address={"table": table, "reg": at},
@@ -244,13 +256,49 @@ def device_of_registers(
         )
         for at in range(reg, reg + count, size)
     )
+
+
+def points_of_objects(objects: Sequence[str], prop: str) -> tuple[Point, ...]:
+    """One property of BACnet objects that are written `AI:3`; a present value in the type that the object has, anything else as
+    text. Raises ConfigError."""
+    points: dict[str, Point] = {}
+    for text in objects:
+        try:
+            kind, instance = parse_object(text)
+        except ValueError as error:
+            step = "write it like AI:3, analog-input:3 or 130:7"
+            raise ConfigError(str(error), where=f"--object {text}", next_step=step) from error
+        type_: Any = VALUE_TYPES.get(kind, "str") if prop == "present-value" else "str"
+        name = _new_id(text, points)
+        points[name] = Point(id=name, type=type_, address={"object": f"{kind}:{instance}", "property": prop})
+    return tuple(points.values())
+
+
+def points_of_nodes(nodes: Sequence[str], paths: Sequence[str]) -> tuple[Point, ...]:
+    """OPC UA variables by node id and by browse path; values as the server gives them."""
+    points: dict[str, Point] = {}
+    for key, text in [*(("node", node) for node in nodes), *(("path", path) for path in paths)]:
+        name = _new_id(re.split("[/=.:]", text)[-1], points)
+        points[name] = Point(id=name, type="f64", address={key: text})
+    return tuple(points.values())
+
+
+def _new_id(text: str, taken: Collection[str]) -> str:
+    """A point id that people recognise, and that no other point has."""
+    slug = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]
+    slug = slug if slug[:1].isalpha() else f"v{slug}"
+    return next(name for name in (slug, *(f"{slug}_{n}" for n in range(2, len(taken) + 3))) if name not in taken)
+
+
+def device_of_points(protocol: str, points: tuple[Point, ...], unit: int | str, *, link: LinkConfig) -> Device:
+    """A device of which nothing is known but these points."""
     profile = Profile.model_validate(
         {
-            "profile": "raw", "version": 1, "class": "raw", "system": "raw", "products": [], "protocol": "modbus",
+            "profile": "raw", "version": 1, "class": "raw", "system": "raw", "products": [], "protocol": protocol,
             "points": [], "source": {"title": "read from the command line"},
         }
     )  # fmt: skip
-    return Device("raw", "", link.id, unit, "modbus", profile, points, "raw", "raw")
+    return Device("raw", "", link.id, unit, protocol, profile, points, "raw", "raw")
 
 
 def _param_point(name: str, param: Param) -> Point:

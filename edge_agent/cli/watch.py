@@ -13,7 +13,9 @@ import typer
 
 from edge_agent.cli import watch_agent
 from edge_agent.cli.local import Socket, socket_of
-from edge_agent.cli.read import (
+from edge_agent.cli.read import document, table_of
+from edge_agent.cli.target import (
+    Asked,
     AsTrace,
     ConfigFile,
     Count,
@@ -23,20 +25,23 @@ from edge_agent.cli.read import (
     Instance,
     Kind,
     LinkText,
+    Nodes,
+    Objects,
     Only,
     Options,
     Order,
     Params,
+    Paths,
+    Prefix,
     ProfileId,
+    Property,
     Register,
     Target,
     Timeout,
     Unit,
-    document,
     opened,
-    table_of,
     target_of,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -49,7 +54,8 @@ _REOPEN_S = 5.0
 def command(
     device: DeviceId = None,
     link: LinkText = None,
-    unit: Unit = 1,
+    unit: Unit = None,
+    prefix: Prefix = None,
     profile: ProfileId = None,
     directory: Dirs = None,
     option: Options = None,
@@ -61,6 +67,10 @@ def command(
     count: Count = 1,
     kind: Kind = None,
     word_order: Order = "ABCD",
+    objects: Objects = None,
+    prop: Property = "present-value",
+    node: Nodes = None,
+    path: Paths = None,
     config: ConfigFile = None,
     timeout: Timeout = None,
     trace: AsTrace = False,
@@ -81,8 +91,11 @@ def command(
                 watch_agent.watch(where, device, interval=interval, times=times, as_json=as_json)
             raise typer.Exit(0)
     target = target_of(
-        device, config, link, unit, profile, directory or (), option or (), param or (), instance, point or (),
-        fc, reg, count, kind, word_order, timeout,
+        Asked(
+            device=device, config=config, link=link, unit=unit, prefix=prefix, profile=profile, directories=directory,
+            options=option, params=param, instance=instance, only=point, function=fc, reg=reg, count=count, kind=kind,
+            order=word_order, objects=objects, prop=prop, nodes=node, paths=path, timeout=timeout,
+        )
     )  # fmt: skip
     watch = _Watch(target, trace, interval, times, as_json)
     try:
@@ -145,7 +158,7 @@ class _Watch:
                 flush=True,
             )
         else:
-            table = table_of(self._target, shot, serial, changed)
+            table = table_of(self._target, shot, serial, changed, width=self._live.console.width)
             table.caption = f"{time.strftime('%H:%M:%S')}  {shot.ms:.0f} ms, {len(changed)} changed, Ctrl-C ends"
             table.caption_justify = "left"
             self._live.update(table, refresh=True)

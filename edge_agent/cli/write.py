@@ -16,13 +16,15 @@ import typer
 from device_profiles.errors import CommandRefused, DeviceError, LinkError
 from device_profiles.vocabulary import vocabulary
 from edge_agent.cli.local import AsJson, socket_of
-from edge_agent.cli.read import (
+from edge_agent.cli.target import (
+    Asked,
     AsTrace,
     Dirs,
     Instance,
     LinkText,
     Options,
     Params,
+    Prefix,
     ProfileId,
     Timeout,
     Unit,
@@ -64,7 +66,8 @@ def command(
     socket: Socket = None,
     config: ConfigFile = None,
     link: LinkText = None,
-    unit: Unit = 1,
+    unit: Unit = None,
+    prefix: Prefix = None,
     profile: ProfileId = None,
     directory: Dirs = None,
     option: Options = None,
@@ -81,7 +84,11 @@ def command(
     from edge_agent.cli.write_value import seconds_of, value_of
 
     device_id, rest = _named(words, 2, link)
-    way = _way(device_id, socket, config, link, unit, profile, directory, option, param, instance, timeout, trace)
+    asked = Asked(
+        device=device_id, config=config if link is None else None, link=link, unit=unit, prefix=prefix, profile=profile,
+        directories=directory, options=option, params=param, instance=instance, timeout=timeout,
+    )  # fmt: skip
+    way = _way(asked, socket, config, trace=trace)
     point_id, text = rest
     order = Order(
         device=way.device_id,
@@ -105,7 +112,8 @@ def release(
     socket: Socket = None,
     config: ConfigFile = None,
     link: LinkText = None,
-    unit: Unit = 1,
+    unit: Unit = None,
+    prefix: Prefix = None,
     profile: ProfileId = None,
     directory: Dirs = None,
     option: Options = None,
@@ -120,7 +128,11 @@ def release(
     is written.
     """
     device_id, [point_id] = _named(words, 1, link)
-    way = _way(device_id, socket, config, link, unit, profile, directory, option, param, instance, timeout, trace)
+    asked = Asked(
+        device=device_id, config=config if link is None else None, link=link, unit=unit, prefix=prefix, profile=profile,
+        directories=directory, options=option, params=param, instance=instance, timeout=timeout,
+    )  # fmt: skip
+    way = _way(asked, socket, config, trace=trace)
     order = Order(way.device_id, point_id, None, priority, None, None, why, is_release=True)
     _carry_out(way, order, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -134,35 +146,17 @@ def _named(words: list[str], after: int, link: str | None) -> tuple[str | None, 
     return (None, words) if link is not None else (words[0], words[1:])
 
 
-def _way(
-    device_id: str | None,
-    socket: Path | None,
-    config: Path | None,
-    link: str | None,
-    unit: int,
-    profile: str | None,
-    directories: list[Path] | None,
-    options: list[str] | None,
-    params: list[str] | None,
-    instance: int | None,
-    timeout: float | None,
-    trace: bool,
-) -> Way:
-    if link is not None and profile is None:
+def _way(asked: Asked, socket: Path | None, config: Path | None, *, trace: bool) -> Way:
+    if asked.link is not None and asked.profile is None:
         raise typer.BadParameter("--profile is missing: a point is written as its profile says")
-    if device_id is not None and profile is not None:
+    if asked.device is not None and asked.profile is not None:
         raise typer.BadParameter("--profile goes with --link")
-    target = None
-    if link is not None or config is not None:
-        target = target_of(
-            device_id, config if link is None else None, link, unit, profile, directories or (), options or (),
-            params or (), instance, (), None, "0", 1, None, "ABCD", timeout,
-        )  # fmt: skip
-    if link is None:
+    target = target_of(asked) if asked.link is not None or config is not None else None
+    if asked.link is None:
         path = socket_of(socket, config)
         if target is None or somebody_answers(path):
-            assert device_id is not None
-            return ThroughAgent(path, device_id, target.device if target is not None else None)
+            assert asked.device is not None
+            return ThroughAgent(path, asked.device, target.device if target is not None else None)
     assert target is not None
     return OwnLink(target.link, target.device, trace=trace)
 

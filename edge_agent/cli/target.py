@@ -1,0 +1,317 @@
+"""What `read`, `watch`, `write` and `release` are pointed at: a device of a configuration, or a link with a profile, raw
+registers, objects or nodes. Opens nothing but, in `opened`, the target's own link.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from device_profiles.errors import ConfigError
+
+if TYPE_CHECKING:
+    from device_profiles.schema import Point
+    from drivers.base import LinkConfig
+    from edge_agent.cli.one_device import OneDevice
+    from edge_agent.model import Device
+
+LinkText = Annotated[
+    str | None,
+    typer.Option(
+        "--link",
+        help="tcp://host:502, rtu+tcp://host:port, serial:/dev/ttyUSB0?baud=9600&parity=N, serial:COM3, "
+        "bacnet://192.168.1.10/24 (our address), opc.tcp://host:4840.",
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option("--unit", "-u", help="Modbus: unit id, 1 to 247 (255 on TCP); 1 without it. BACnet: device instance."),
+]
+Prefix = Annotated[str | None, typer.Option(help="What a profile's {prefix} stands for on this device.")]
+Objects = Annotated[
+    list[str] | None, typer.Option("--object", help="BACnet without a profile: an object, as AI:3; may be repeated.")
+]
+Property = Annotated[str, typer.Option("--property", help="The property of --object, as description or units.")]
+Nodes = Annotated[
+    list[str] | None, typer.Option("--node", help="OPC UA without a profile: a node id, as ns=2;s=X; may be repeated.")
+]
+Paths = Annotated[
+    list[str] | None, typer.Option("--path", help="OPC UA without a profile: a browse path; may be repeated.")
+]
+ProfileId = Annotated[
+    str | None, typer.Option("--profile", "-p", help="As eastron-sdm630; see plantroom profile list.")
+]
+Dirs = Annotated[
+    list[Path] | None, typer.Option("--dir", help="Directory of profiles that comes first; may be repeated.")
+]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="A switch of the profile, name=value; may be repeated.")
+]
+Params = Annotated[list[str] | None, typer.Option("--param", help="A ratio, as ct=40; may be repeated.")]
+Instance = Annotated[int | None, typer.Option(help="The n-th of the devices in one address space.", min=1)]
+Only = Annotated[list[str] | None, typer.Option("--point", help="Read this point only; may be repeated.")]
+Function = Annotated[int | None, typer.Option("--fc", help="Modbus without a profile: function code 1, 2, 3 or 4.")]
+Register = Annotated[str, typer.Option("--reg", help="First register from 0, decimal or 0x...")]
+Count = Annotated[int, typer.Option(help="How many registers or bits.", min=1, max=65536)]
+Kind = Annotated[
+    str | None, typer.Option("--type", help="u16 s16 u32 s32 u64 s64 f32 f64 bcd16 bcd32 bcd64 sm16 sm32 str")
+]
+Order = Annotated[str, typer.Option("--word-order", help="ABCD, CDAB, BADC or DCBA.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Take the device DEVICE from this agent.yaml.")]
+DeviceId = Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="A device of the configuration.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds to wait for an answer.", min=0.01, max=60)]
+AsTrace = Annotated[bool, typer.Option("--trace", help="Show the frames on the wire (on standard error).")]
+
+EXAMPLES = {
+    "": "plantroom read --link tcp://192.168.1.20:502 --unit 1 --profile eastron-sdm630",
+    "bacnet": "plantroom read --link bacnet://192.168.1.10/24 --unit 1001 --object AI:1",
+    "opcua": "plantroom read --link opc.tcp://192.168.1.30:4840 --path Plant/Chiller1/SupplyTemperature",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be read, and over which link."""
+
+    link: LinkConfig
+    device: Device
+    raw: bool
+
+    @property
+    def title(self) -> str:
+        unit = self.device.unit
+        who = f" device {unit}" if self.link.bacnet is not None else f" unit {unit}" if self.link.opcua is None else ""
+        return self.link.place + who + ("" if self.raw else f" as {self.device.profile.name}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The options by which a target is named, as they were given."""
+
+    device: str | None = None
+    config: Path | None = None
+    link: str | None = None
+    unit: str | None = None
+    prefix: str | None = None
+    profile: str | None = None
+    directories: Sequence[Path] | None = None
+    options: Sequence[str] | None = None
+    params: Sequence[str] | None = None
+    instance: int | None = None
+    only: Sequence[str] | None = None
+    function: int | None = None
+    reg: str = "0"
+    count: int = 1
+    kind: str | None = None
+    order: str = "ABCD"
+    objects: Sequence[str] | None = None
+    prop: str = "present-value"
+    nodes: Sequence[str] | None = None
+    paths: Sequence[str] | None = None
+    timeout: float | None = None
+
+
+@asynccontextmanager
+async def opened(target: Target, trace: bool) -> AsyncIterator[OneDevice]:
+    """The target's link, open. Raises LinkError."""
+    from drivers.registry import load_driver
+    from drivers.trace import printer
+    from edge_agent.cli.one_device import OneDevice
+
+    driver = load_driver(target.device.protocol)
+    tracer = printer(target.link, lambda line: print(line, file=sys.stderr)) if trace else None
+    async with driver.open(target.link, tracer) as session:
+        yield OneDevice(driver, session, target.link, target.device, raw=target.raw)
+
+
+def target_of(asked: Asked) -> Target:
+    """The device and its link. Raises ConfigError, typer.BadParameter."""
+    if (asked.config is None) != (asked.device is None):
+        raise typer.BadParameter("--config and DEVICE belong together: plantroom read --config agent.yaml meter-01")
+    if asked.config is not None and asked.device is not None:
+        target = _of_config(asked.config, asked.device)
+    else:
+        target = _of_options(asked)
+    if asked.timeout is not None:
+        link = replace(target.link, timeout_s=asked.timeout)
+        if link.bacnet is not None:
+            link = replace(link, bacnet=replace(link.bacnet, apdu_timeout_s=asked.timeout))
+        target = replace(target, link=link)
+    return _only(target, asked.only or ())
+
+
+def _of_options(asked: Asked) -> Target:
+    from drivers.base import parse_link
+    from edge_agent.cli.one_device import device_of_points, device_of_profile, numbers, words
+
+    if asked.link is None:
+        raise typer.BadParameter(f"--link is missing; for example: {EXAMPLES['']}")
+    link = parse_link(asked.link, link_id=asked.link.partition("?")[0])
+    ways = [
+        asked.profile is not None,
+        asked.function is not None,
+        bool(asked.objects),
+        bool(asked.nodes or asked.paths),
+    ]
+    if sum(ways) != 1:
+        raise typer.BadParameter(
+            "give either --profile, or what to read without one: --fc (Modbus), --object (BACnet), --node or --path "
+            f"(OPC UA); for example: {EXAMPLES.get(link.kind, EXAMPLES[''])}"
+        )
+    if asked.profile is not None:
+        found = device_of_profile(
+            asked.profile,
+            _unit_of(asked, link),
+            link=link,
+            prefix=asked.prefix,
+            options=words(asked.options or (), "--option"),
+            params=numbers(asked.params or (), "--param"),
+            instance=asked.instance,
+            directories=asked.directories or (),
+        )
+        _check_carries(found.protocol, link, f"profile {asked.profile}")
+        return Target(link, found, raw=False)
+    protocol, option = (
+        ("modbus", "--fc") if ways[1] else ("bacnet", "--object") if ways[2] else ("opcua", "--node, --path")
+    )
+    _check_carries(protocol, link, option)
+    if "{prefix}" in "".join((*(asked.nodes or ()), *(asked.paths or ()))):
+        raise typer.BadParameter("{prefix} is for profiles; write the whole node or path")
+    points = _registers(asked) if ways[1] else _objects(asked) if ways[2] else _nodes(asked)
+    return Target(link, device_of_points(protocol, points, _unit_of(asked, link), link=link), raw=True)
+
+
+def _check_carries(protocol: str, link: LinkConfig, what: str) -> None:
+    from drivers.link import CARRIERS
+
+    kinds = CARRIERS.get(protocol, ())
+    if link.kind not in kinds:
+        shapes = {"bacnet": "bacnet://192.168.1.10/24", "opcua": "opc.tcp://host:4840"}
+        step = f"give --link {shapes.get(protocol, 'tcp://host:502, rtu+tcp://host:port or serial:/dev/ttyUSB0')}"
+        raise ConfigError(
+            f"{what} is {protocol}, which a link of kind {link.kind} does not carry", where="--link", next_step=step
+        )
+
+
+def _unit_of(asked: Asked, link: LinkConfig) -> int | str:
+    """What tells the device apart on its link. Raises typer.BadParameter."""
+    from device_profiles.bacnet import MAX_INSTANCE
+
+    if link.opcua is not None:
+        return asked.unit or asked.prefix or 0
+    text = asked.unit
+    if text is None and link.bacnet is not None:
+        raise typer.BadParameter("--unit is missing: the device's BACnet instance (plantroom scan bacnet lists them)")
+    number = int(text or "1", 10) if (text or "1").isascii() and (text or "1").isdecimal() else None
+    if link.bacnet is not None:
+        if number is None or number > MAX_INSTANCE:
+            raise typer.BadParameter(f"--unit {text} is no BACnet device instance; use 0 to {MAX_INSTANCE}")
+        return number
+    if number is None:
+        return str(text)  # a meter number, or whatever the protocol takes
+    if asked.function is not None or link.kind == "tcp":
+        _check_modbus(number)
+    return number
+
+
+def _check_modbus(unit: int) -> None:
+    if not 1 <= unit <= 255:
+        raise typer.BadParameter(f"unit {unit} is none that answers; use 1 to 247, or 255 on Modbus TCP")
+
+
+def _registers(asked: Asked) -> tuple[Point, ...]:
+    from edge_agent.cli.one_device import points_of_registers
+
+    assert asked.function is not None
+    return points_of_registers(
+        asked.function, _register(asked.reg), asked.count, _kind(asked.kind), _order(asked.order)
+    )
+
+
+def _objects(asked: Asked) -> tuple[Point, ...]:
+    from drivers.bacnet.names import property_number
+    from edge_agent.cli.one_device import points_of_objects
+
+    if property_number(asked.prop) is None:
+        raise typer.BadParameter(
+            f"--property {asked.prop!r} is none of the standard's; write it as present-value, or give its number"
+        )
+    return points_of_objects(asked.objects or (), asked.prop)
+
+
+def _nodes(asked: Asked) -> tuple[Point, ...]:
+    from edge_agent.cli.one_device import points_of_nodes
+
+    return points_of_nodes(asked.nodes or (), asked.paths or ())
+
+
+def _of_config(path: Path, device_id: str) -> Target:
+    import difflib
+
+    from edge_agent.config import load_config
+
+    config = load_config(path)
+    found = next((device for device in config.devices if device.id == device_id), None)
+    if found is None:
+        close = difflib.get_close_matches(device_id, [device.id for device in config.devices], n=1)
+        raise ConfigError(
+            f"no device {device_id!r}",
+            where=path.name,
+            next_step=f"did you mean {close[0]!r}?" if close else "see its devices",
+        )
+    link = next((link for link in config.links if link.id == found.link), None)
+    if link is None:
+        raise ConfigError(
+            f"{device_id} is computed from other devices and cannot be read", where=path.name, next_step="read those"
+        )
+    return Target(link, found, raw=False)
+
+
+def _only(target: Target, only: Sequence[str]) -> Target:
+    if not only:
+        return target
+    points = {point.id: point for point in target.device.points}
+    for name in only:
+        if name not in points:
+            raise ConfigError(
+                f"{target.device.profile.profile} has no point {name!r}",
+                where="--point",
+                next_step="see plantroom profile show",
+            )
+    needed = {points[name].scale_from.point for name in only if points[name].scale_from is not None}  # type: ignore[union-attr]
+    kept = tuple(
+        point if name in only else point.model_copy(update={"internal": True})
+        for name, point in points.items()
+        if name in only or name in needed
+    )
+    return replace(target, device=replace(target.device, points=kept))
+
+
+def _register(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError as error:
+        raise typer.BadParameter(f"--reg {text!r} is no number") from error
+    if not 0 <= number <= 65535:
+        raise typer.BadParameter(f"--reg {text} is outside of 0 to 65535")
+    return number
+
+
+def _kind(text: str | None) -> Any:
+    from device_profiles.schema import TYPE_REGISTERS
+
+    if text is not None and text not in (*TYPE_REGISTERS, "str"):
+        raise typer.BadParameter(f"--type {text!r} is unknown; known are {' '.join(TYPE_REGISTERS)} str")
+    return text
+
+
+def _order(text: str) -> Any:
+    if text.upper() not in ("ABCD", "CDAB", "BADC", "DCBA"):
+        raise typer.BadParameter(f"--word-order {text!r} is none of ABCD, CDAB, BADC, DCBA")
+    return text.upper()
