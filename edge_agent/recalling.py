@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -139,7 +140,8 @@ class Recaller:
                 count += self._hand_over(polled, portion, gap)
                 await self._clock.sleep(max(_PAUSE_S, len(portion) / VALUES_PER_S))
         finally:
-            if isinstance(portions, AsyncGenerator):
+            # One that a worker is in ends with that worker: whoever cancels us cancels it, too.
+            if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
                 await portions.aclose()
 
     def _hand_over(self, polled: Polled, portion: Sequence[Recalled], gap: Gap) -> int:

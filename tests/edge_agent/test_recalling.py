@@ -1,5 +1,6 @@
 """What devices kept while nobody heard them, on the virtual clock."""
 
+import asyncio
 from typing import Any
 
 from device_profiles.errors import LinkLost
@@ -52,6 +53,19 @@ async def test_an_outage_is_filled_from_the_device_s_memory() -> None:
         assert {name for reading in recalled(it) for name in reading.good} == {"x_a", "x_b"}
         assert it.sink.kept["recalls"]["m"] is None
         assert network.collisions == []
+
+
+async def test_an_end_while_a_portion_is_awaited_is_an_end_and_no_crash() -> None:
+    network = remembering("x_a", portion=1)
+    async with world([device("m", [point("x_a")])], link=NETWORK, network=network) as it:
+        await it.clock.advance(60)
+        await outage(it, 1800)
+        while not network.recalls:  # from here the device takes 20 ms
+            await it.clock.advance(0.005)
+        it.task.cancel()
+        await asyncio.wait([it.task])
+        assert it.task.cancelled()
+        assert it.poller.figures()["crashes"] == 0
 
 
 async def test_a_short_silence_and_a_device_without_memory_are_no_gap() -> None:
