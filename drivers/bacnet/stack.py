@@ -112,6 +112,8 @@ class _Foreign(BIPForeign):  # type: ignore[misc]  # bacpypes3 has no types
     """Says when the BBMD has answered, and registers again where bacpypes3 gives up: a BBMD that was away for longer than the
     registration lasts, and one that says no, as it does to a broadcast after it was started anew (annex J.4.5)."""
 
+    _registration_handle: asyncio.Handle | None
+
     def __init__(self) -> None:
         super().__init__()
         self.answered = asyncio.Event()

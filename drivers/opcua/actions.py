@@ -21,7 +21,7 @@ from . import nodes
 from .channel import Channel, only
 from .describe import values
 from .nodes import NoNamespace
-from .status import failure, name_of
+from .status import name_of, not_done
 from .variant import TYPE_NAMES
 
 _WHOLE = {
@@ -58,12 +58,12 @@ def variant(value: Raw, kind: str, where: str) -> ua.Variant:
 
 
 async def write(channel: Channel, node: ua.NodeId, value: ua.Variant) -> None:
-    """Writes once. Raises DeviceRefused, DeviceTimeout, LinkError."""
+    """Writes once. Raises DeviceRefused, LinkError; DeviceTimeout when it is not known whether it was taken."""
     attribute = ua.WriteValue(node, ua.AttributeIds.Value, None, _only_value(value))
     params = ua.WriteParameters([attribute])
     status = only(await channel.service("writing", UaSession.write, params), channel.where)
-    if not status.is_good():
-        raise failure(status.value, channel.where, "writing")
+    if status.is_bad():
+        raise not_done(status.value, channel.where, "writing")
 
 
 def _only_value(value: ua.Variant) -> ua.DataValue:
@@ -92,13 +92,13 @@ async def call(
         raise ConfigError(f"the method has no input {next(iter(given))!r}", where=where, next_step=f"it takes {known}")
     request = ua.CallMethodRequest(owner, method, arguments)
     result = only(await channel.service("calling a method", UaSession.call, [request]), channel.where)
-    if not result.StatusCode.is_good():
+    if result.StatusCode.is_bad():
         wrong = [
             f"{argument.Name}: {name_of(status.value)}"
             for argument, status in zip(wanted, result.InputArgumentResults or (), strict=False)
             if not status.is_good()
         ]
-        error = failure(result.StatusCode.value, channel.where, f"calling {operation.call.get('method')}")
+        error = not_done(result.StatusCode.value, channel.where, f"calling {operation.call.get('method')}")
         if wrong and isinstance(error, DeviceRefused):
             error.what += f" ({', '.join(wrong)})"
         raise error

@@ -290,8 +290,7 @@ class Channel:
     async def close(self) -> None:
         """Ends session and channel as well as they can be ended, within a second."""
         self._keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._keeper
+        await asyncio.wait([self._keeper])
         if self.lost is None:
             with contextlib.suppress(*LIBRARY_ERRORS):
                 async with asyncio.timeout(_CLOSE_S):

@@ -150,6 +150,8 @@ class OpcUaSession:
         now = time.monotonic()
         if now - self._sought_at.get(plan, -_SEEK_AGAIN_S) < _SEEK_AGAIN_S:
             return
+        if len(self._sought_at) >= _MOST_PLANS:
+            self._sought_at.clear()
         self._sought_at[plan] = now
         found = await nodes.find(self.channel, self.namespaces, plan.paths, self.limits["translate"])
         texts = {name: nodes.text_of(node, self.namespaces) for name, node in found.nodes.items()}

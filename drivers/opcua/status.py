@@ -14,6 +14,7 @@ from asyncua.crypto.uacrypto import InvalidSignature
 from asyncua.ua import status_codes
 
 from device_profiles.errors import (
+    DeviceError,
     DeviceMismatch,
     DeviceRefused,
     DeviceTimeout,
@@ -98,6 +99,19 @@ def failure(code: int, where: str, what: str = "") -> PlantroomError:
         return LinkLost(said, where=where, next_step="nothing to do: session and subscriptions are opened anew")
     if code in _TIMEOUT:
         return DeviceTimeout(said, where=where, next_step="look at the server's load")
+    step = "see what the server allows this user and this node"
+    return DeviceRefused(said, code=code, status=name, where=where, next_step=step)
+
+
+def not_done(code: int, where: str, what: str) -> DeviceError:
+    """What a bad result of one write or call becomes. A code that as a service's result would mean our session or connection is
+    here about what is behind the node, as of a PLC that its server does not reach: then nobody knows whether it was done.
+    """
+    name, code = name_of(code), code & _CODE
+    if code in _SESSION | _TIMEOUT:
+        said = f"it is not known whether {what} was done: {name}"
+        return DeviceTimeout(said, where=where, next_step="read it back; see whether the server reaches the device")
+    said = f"{what} failed with {name}"
     step = "see what the server allows this user and this node"
     return DeviceRefused(said, code=code, status=name, where=where, next_step=step)
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -69,6 +69,7 @@ class Subscription:
         self._interval_s = 0.0
         self._slack_ms = 0
         self._setting_up = 0
+        self._one_at_a_time = asyncio.Lock()
         self._limit_s = 0.0
         self._is_open = asyncio.Event()
         self._publishers: list[asyncio.Task[None]] = []
@@ -91,7 +92,8 @@ class Subscription:
         """
         self._setting_up += 1
         try:
-            return await self._replace(device, points, nodes)
+            async with self._one_at_a_time:
+                return await self._replace(device, points, nodes)
         finally:
             self._setting_up -= 1
             self._published_at = time.monotonic()
@@ -111,15 +113,14 @@ class Subscription:
             if refused:
                 _log.info("the server filters these nodes not by deadband", link=self._channel.link.id, device=device)
                 await self._monitor(device, items, refused, nodes, done, with_filter=False)
-        return frozenset(done)
+        return frozenset(done) if self._devices.get(device) is items else frozenset()
 
     async def remove(self, device: str) -> None:
         """Ends what is monitored for a device."""
         items = self._devices.pop(device, None)
         if items is None:
             return
-        for handle in items.ids:
-            self._targets[handle] = None
+        self._give_up(items.ids)
         if self._id is not None and items.ids:
             params = ua.DeleteMonitoredItemsParameters(self._id, list(items.ids.values()))
             with contextlib.suppress(DeviceError):
@@ -135,23 +136,31 @@ class Subscription:
         *,
         with_filter: bool,
     ) -> list[Point]:
-        """Creates monitored items; gives the points whose filter was refused."""
+        """Creates monitored items; gives the points whose filter was refused. Nothing once the subscription has ended."""
+        if self._id is None or self._devices.get(device) is not items:
+            return []
         first = len(self._targets)
         requests = [
             _item(nodes[point.id], first + n, point, self._publish_ms, with_filter) for n, point in enumerate(points)
         ]
         self._targets += [(device, point.id) for point in points]
         self._fresh.update(range(first, first + len(points)))
-        assert self._id is not None
         params = ua.CreateMonitoredItemsParameters(self._id, ua.TimestampsToReturn.Source, requests)
-        results = await self._channel.service("creating monitored items", UaSession.create_monitored_items, params)
+        results = []
+        try:
+            results = await self._channel.service("creating monitored items", UaSession.create_monitored_items, params)
+        finally:
+            if not results or self._devices.get(device) is not items:
+                self._give_up(range(first, first + len(points)))
+        if self._devices.get(device) is not items:
+            return []  # what was created has ended with its subscription
         refused: list[Point] = []
         for handle, point, result in zip(range(first, first + len(points)), points, results, strict=False):
             if result.StatusCode.is_good():
                 items.ids[handle] = result.MonitoredItemId
                 done.add(point.id)
                 continue
-            self._targets[handle] = None
+            self._give_up((handle,))
             name = name_of(result.StatusCode.value)
             if with_filter and name in _ITEM_ERRORS_OF_FILTER:
                 refused.append(point)
@@ -284,9 +293,14 @@ class Subscription:
         given_up = [handle for handle in items.ids if (target := self._targets[handle]) and target[1] in lost]
         if given_up:
             points = tuple(target[1] for handle in given_up if (target := self._targets[handle]))
-            for handle in given_up:
-                self._targets[handle] = None
+            self._give_up(given_up)
             self._ready.append(Unsubscribed(oldest.device, points, "changes came faster than they were taken"))
+
+    def _give_up(self, handles: Iterable[int]) -> None:
+        """What still comes for these is nobody's."""
+        for handle in handles:
+            self._targets[handle] = None
+            self._fresh.discard(handle)
 
     def _end(self, reason: str) -> None:
         """Gives everything up; the next `subscribe` begins anew."""
@@ -295,8 +309,7 @@ class Subscription:
         self._interval_s = 0.0
         for device, items in self._devices.items():
             points = tuple(target[1] for handle in items.ids if (target := self._targets[handle]))
-            for handle in items.ids:
-                self._targets[handle] = None
+            self._give_up(items.ids)
             if points:
                 self._ready.append(Unsubscribed(device, points, reason))
         self._devices.clear()

@@ -16,7 +16,15 @@ from asyncua.ua.uaerrors import _auto, _base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_profiles.errors import DeviceError, DeviceMismatch, LinkError, LinkLost, PlantroomError
+from device_profiles.errors import (
+    DeviceError,
+    DeviceMismatch,
+    DeviceRefused,
+    DeviceTimeout,
+    LinkError,
+    LinkLost,
+    PlantroomError,
+)
 from device_profiles.reading import PointFault, Sample
 from drivers.opcua import binary, nodes, status, units
 
@@ -166,6 +174,19 @@ def test_every_error_of_asyncua_becomes_one_of_ours() -> None:
     for other in (ConnectionResetError(), TimeoutError(), struct.error(), KeyError(1), RecursionError()):
         assert isinstance(status.translated(other, "plant", "reading"), PlantroomError)
     assert isinstance(status.translated(_made(ua.uaerrors.BadSessionIdInvalid), "plant", "x"), LinkLost)
+
+
+def test_a_bad_result_of_one_write_never_means_the_link() -> None:
+    codes = ua.status_codes.code_to_name_doc
+    bad = {code for code in codes if code >> 30 >= 2}
+    assert len(bad) > 150
+    for code in bad:
+        assert isinstance(status.not_done(code, "plant", "writing"), DeviceRefused | DeviceTimeout)
+    away = status.not_done(ua.StatusCodes.BadCommunicationError, "plant", "writing")
+    assert isinstance(away, DeviceTimeout)
+    assert "not known" in away.what
+    assert isinstance(status.failure(ua.StatusCodes.BadCommunicationError, "plant"), LinkLost)
+    assert isinstance(status.not_done(ua.StatusCodes.BadOutOfRange, "plant", "writing"), DeviceRefused)
 
 
 def _made(kind: type[Any]) -> BaseException:

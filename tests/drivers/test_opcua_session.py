@@ -270,6 +270,60 @@ async def test_a_second_subscription_replaces_the_first(opened: OpcUaSession) ->
     assert (change.points, list(change.values)) == (("outdoortemperature",), [2.0])
 
 
+async def test_devices_that_subscribe_at_once_share_one_subscription(
+    opened: OpcUaSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    send = opened.channel.service
+
+    async def counted(what: str, *rest: Any) -> Any:
+        made.append(what)
+        return await send(what, *rest)
+
+    monkeypatch.setattr(opened.channel, "service", counted)
+    first, second = points("ChillerPlant/CoolingPower"), points("ChillerPlant/OutdoorTemperature")
+    layout = await opened.locate(DEVICE, [*first, *second])
+    taken = await asyncio.gather(
+        opened.subscribe(Address(0, "a"), first, layout), opened.subscribe(Address(0, "b"), second, layout)
+    )
+    assert [len(points_) for points_ in taken] == [1, 1]
+    assert made.count("creating a subscription") == 1
+
+
+async def test_a_subscription_that_ends_while_items_are_made_for_it_reports_nothing(
+    opened: OpcUaSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = points("ChillerPlant/CoolingPower", "ChillerPlant/OutdoorTemperature")
+    layout = await opened.locate(DEVICE, chosen)
+    subscription = opened._subscription
+    subscription._most_items = 1
+    send = opened.channel.service
+
+    async def ended_meanwhile(what: str, *rest: Any) -> Any:
+        found = await send(what, *rest)
+        if what == "creating monitored items":
+            subscription._end("the server was started anew")
+        return found
+
+    monkeypatch.setattr(opened.channel, "service", ended_meanwhile)
+    assert await opened.subscribe(DEVICE, chosen, layout) == frozenset()
+    monkeypatch.setattr(opened.channel, "service", send)
+    assert not subscription._fresh
+    assert len(await opened.subscribe(DEVICE, chosen, layout)) == 2
+    async with asyncio.timeout(5):
+        async for turn in opened.changes():
+            if any(isinstance(one, Change) for one in turn):
+                break
+
+
+async def test_nothing_is_kept_of_items_that_were_refused_or_taken_back(opened: OpcUaSession) -> None:
+    chosen = points("ChillerPlant/CoolingPower")
+    layout = dict(await opened.locate(DEVICE, chosen))
+    layout["nodes"] = {chosen[0].id: f"nsu={NAMESPACE};s=Nothing"}
+    assert await opened.subscribe(DEVICE, chosen, layout) == frozenset()
+    assert not opened._subscription._fresh
+
+
 async def test_a_link_that_is_not_to_subscribe_polls() -> None:
     async with DRIVER.open(plant().link(subscribe=False)) as session:
         assert await session.subscribe(DEVICE, points("ChillerPlant/CoolingPower"), None) == frozenset()
