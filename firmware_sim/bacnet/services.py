@@ -205,7 +205,10 @@ def _chosen(records: list[Record], reader: Reader) -> tuple[list[Record], bool]:
     elif reader.is_next(7, "open"):
         inner = Reader(reader.inside(7))
         day, hour = inner.expect(tags.DATE, "app"), inner.expect(tags.TIME, "app")
-        count = int(tags.simple_value(inner.take()) or 0)
+        said = tags.simple_value(inner.take())
+        if not isinstance(said, int):
+            raise Rejected(names.REJECT_TAG)
+        count = said
         moment = _moment(day, hour)
         if count >= 0:  # records after the moment, oldest first
             later = [record for record in records if record.at > moment]
