@@ -35,6 +35,7 @@ def load_driver(protocol: str) -> Driver:
 FRAME_DECODERS: dict[str, str] = {
     "modbus-rtu": "drivers.modbus.frames:RtuDecoder",
     "modbus-tcp": "drivers.modbus.frames:TcpDecoder",
+    "bacnet": "drivers.bacnet.frames:Decoder",
     "dlt645-2007": "drivers.dlt645.frames:Decoder2007",
     "dlt645-1997": "drivers.dlt645.frames:Decoder1997",
     "cjt188": "drivers.cjt188.frames:Decoder",

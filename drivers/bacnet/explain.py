@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from device_profiles.bacnet import OBJECT_NAMES
 
-from . import codec, frame, names
+from . import codec, frame, names, values
 from .codec import Ref
 from .frame import Frame
 from .tags import BacnetError
@@ -22,7 +22,12 @@ _NETWORK = {
     0: "Who-Is-Router-To-Network", 1: "I-Am-Router-To-Network", 3: "Reject-Message-To-Network", 18: "What-Is-Network-Number",
     19: "Network-Number-Is",
 }  # fmt: skip
-_BVLC = {0: "BVLC-Result", 5: "Register-Foreign-Device"}
+_BVLC = (
+    "BVLC-Result", "Write-Broadcast-Distribution-Table", "Read-Broadcast-Distribution-Table",
+    "Read-Broadcast-Distribution-Table-Ack", "Forwarded-NPDU", "Register-Foreign-Device", "Read-Foreign-Device-Table",
+    "Read-Foreign-Device-Table-Ack", "Delete-Foreign-Device-Table-Entry", "Distribute-Broadcast-To-Network",
+    "Original-Unicast-NPDU", "Original-Broadcast-NPDU", "Secure-BVLL",
+)  # fmt: skip
 
 
 def explain(data: bytes) -> str:
@@ -39,15 +44,33 @@ def _route(heard: Frame) -> str:
     return to + (f"from {heard.snet}:0x{heard.sadr.hex()}: " if heard.snet is not None else "")
 
 
+def bvlc_name(function: int) -> str:
+    """The name of a BVLC function (annex J.2)."""
+    return _BVLC[function] if function < len(_BVLC) else f"BVLC function 0x{function:02x}"
+
+
+def control_name(heard: Frame) -> str:
+    """What a datagram without an APDU is: a message of the network layer, or BVLC's own."""
+    if heard.network_message is not None:
+        return _NETWORK.get(heard.network_message, f"network message {heard.network_message}")
+    return bvlc_name(heard.function)
+
+
+def service_name(heard: Frame) -> str:
+    """The name of the service that an APDU asks for or answers."""
+    number = heard.service or 0
+    if heard.pdu_type == frame.UNCONFIRMED:
+        return _UNCONFIRMED.get(number, f"unconfirmed service {number}")
+    return _CONFIRMED.get(number, f"service {number}")
+
+
 def _words(heard: Frame) -> str:
     kind, number = heard.pdu_type, heard.service or 0
     if kind is None:
-        if heard.network_message is not None:
-            return _NETWORK.get(heard.network_message, f"network message {heard.network_message}")
-        return _BVLC.get(heard.function, f"BVLC function 0x{heard.function:02x}")
+        return control_name(heard)
+    name = service_name(heard)
     if kind == frame.UNCONFIRMED:
-        return _UNCONFIRMED.get(number, f"unconfirmed service {number}") + _told(heard)
-    name = _CONFIRMED.get(number, f"service {number}")
+        return name + _told(heard)
     part = f", segment {heard.sequence}{' of more' if heard.more_follows else ''}" if heard.is_segmented else ""
     ident = f"#{heard.invoke_id} "
     if kind == frame.CONFIRMED:
@@ -75,13 +98,14 @@ def _told(heard: Frame) -> str:
 def _answered(heard: Frame) -> str:
     if heard.service == codec.READ_PROPERTY:
         result = codec.decode_read_ack(heard.body)
-        return f": {_reference(result.ref)} = {', '.join(str(one.value) for one in result.elements)[:60]}"
+        return f": {reference(result.ref)} = {', '.join(values.text_of(one) for one in result.elements)[:60]}"
     if heard.service == codec.READ_MULTIPLE:
         results = codec.decode_read_multiple_ack(heard.body)
         return f": {len(results)} properties, {sum(one.error is not None for one in results)} errors"
     return ""
 
 
-def _reference(ref: Ref) -> str:
+def reference(ref: Ref) -> str:
+    """`analog-input:1 present-value`, `analog-output:2 priority-array[8]`."""
     index = "" if ref.index is None else f"[{ref.index}]"
     return f"{OBJECT_NAMES.get(ref.kind, ref.kind)}:{ref.instance} {names.property_name(ref.prop)}{index}"

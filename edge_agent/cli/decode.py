@@ -115,9 +115,11 @@ def _show(found: Frame | Reject, explain: bool) -> None:
         shown = found.raw[:32].hex(" ") + (" ..." if len(found.raw) > 32 else "")
         console.print(Text(f"{found.at:>6}  {found.error}{said}: {found.detail}  [{shown}]", style="red"))
         return
-    facts = "  ".join(f"{key}={value}" for key, value in found.facts.items() if not isinstance(value, dict | list))
+    facts = "  ".join(f"{key}={_fact(value)}" for key, value in found.facts.items() if not isinstance(value, dict))
     console.print(
-        Text(printable(f"{found.at:>6}  address {found.address}  control {found.control}  {facts}"), style="bold")
+        Text(
+            printable(f"{found.at:>6}  address {found.address or '-'}  control {found.control}  {facts}"), style="bold"
+        )
     )
     for value in found.values:
         unit = f" {value.unit}" if value.unit else ""
@@ -125,6 +127,10 @@ def _show(found: Frame | Reject, explain: bool) -> None:
         console.print(Text(printable(f"        {value.id} = {value.value}{unit}{status}")))
     if explain:
         _explain(console, found)
+
+
+def _fact(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _explain(console: Any, frame: Frame) -> None:
