@@ -100,7 +100,7 @@ class Driver(BacnetDriver):
         self._lifetime_s = lifetime_s
 
     @asynccontextmanager
-    async def open(self, link: LinkConfig, trace: Any = None) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def open(self, link: LinkConfig, trace: Any = None) -> AsyncIterator[Any]:
         async with super().open(link, trace) as session:
             if self._lifetime_s is not None:
                 session._subscriptions = Subscriptions(session.client, lifetime_s=self._lifetime_s)
@@ -198,8 +198,9 @@ async def test_a_storm_of_changes_and_renewals_before_their_end() -> None:
 async def test_more_changes_than_are_read_are_dropped_counted_and_polled_again() -> None:
     async with world(cov=True) as it:
         await it.until(lambda: len(it.ahu.subscriptions.held) == 13)
-        session = it.poller._reader.session  # type: ignore[union-attr]
-        session.subscriptions.inbox._most = 5  # type: ignore[attr-defined]
+        assert it.poller._reader is not None
+        session: Any = it.poller._reader.session
+        session.subscriptions.inbox._most = 5
         apply_fault(it.server, it.ahu, "cov_storm", {"rate": 3000})
         await it.until(lambda: it.errors["cov_dropped"] > 0)
         heal(it.server, it.ahu)

@@ -70,8 +70,10 @@ def environment() -> dict[str, str]:
 
 def run(folder: Path, messages: int, *strace: str, log: Path = Path(os.devnull)) -> Said:
     """Runs a child from its start under strace."""
+    # With --seccomp-bpf, which is faster, strace 6.1 injects nothing into calls of threads.
+    faster = () if any(option.startswith("inject=") for option in strace) else ("--seccomp-bpf",)
     done = subprocess.run(
-        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), *strace, *command(folder, messages)],
+        ["strace", "-f", *faster, "-qq", "-o", str(log), *strace, *command(folder, messages)],
         env=environment(),
         capture_output=True,
         text=True,
