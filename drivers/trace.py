@@ -30,11 +30,15 @@ def printer(link: LinkConfig, write: Callable[[str], None], clock: Callable[[], 
 
 
 def explain(link: LinkConfig, direction: str, frame: bytes) -> str:
-    """What a Modbus frame or BACnet/IP datagram says, in words; "" for what is none."""
+    """What a Modbus frame, a BACnet/IP datagram or OPC UA messages say, in words; "" for what is none."""
     if link.kind == "bacnet":
         from .bacnet.explain import explain as explain_bacnet
 
         return explain_bacnet(frame)
+    if link.opcua is not None:
+        from .opcua.explain import explain as explain_opcua
+
+        return explain_opcua(frame, encrypted=link.opcua.policy != "none" and link.opcua.mode == "sign_and_encrypt")
     if link.kind == "tcp":
         if len(frame) < 8:
             return ""
