@@ -37,6 +37,8 @@ _OWED_S = 60.0
 """An answer that did not come may still come for so long: until then its invoke id is not used for another request."""
 _ANSWERS_A_SECOND = 100
 """Who-Is and requests to us that are answered; the rest is dropped and counted."""
+_OURS = (None, 0xFFFF)
+"""Destination networks of what is for us: none said, or all."""
 _MOST_WAYS = 20_000
 _ROUTED = 0x20
 """The bit of an NPDU's control octet that says that a destination network follows."""
@@ -45,12 +47,13 @@ _log = structlog.get_logger("bacnet")
 
 
 class _Pending:
-    __slots__ = ("future", "handle", "peer", "segments", "service", "transaction")
+    __slots__ = ("began", "future", "handle", "peer", "segments", "service", "transaction")
 
     def __init__(self, peer: Peer, service: int, future: asyncio.Future[bytes]) -> None:
         self.peer = peer
         self.service = service
         self.future = future
+        self.began = future.get_loop().time()
         self.transaction: Transaction | None = None
         self.handle: asyncio.TimerHandle | None = None
         self.segments = 0
@@ -118,8 +121,8 @@ class BacnetClient:
         """Binds the port and registers with the BBMD where there is one. Raises LinkError, ConfigError."""
         check_stations(self.link)
         await self._port.open()
-        if self._port.trouble:
-            self._say("broadcasts are not heard", reason=self._port.trouble)
+        if self._port.deaf:
+            self._say("broadcasts are not heard", reason=self._port.deaf)
         if self.own.bbmd is not None:
             await register(self.link, self.own, self._stack)
 
@@ -253,7 +256,8 @@ class BacnetClient:
         self._directory.end(LinkLost(self._port.lost or "", where=f"{self.link.id} ({self.link.place})"))
 
     def _expired(self, pending: _Pending, limit_s: float) -> None:
-        trouble = f" (the network said: {self._port.trouble})" if self._port.trouble else ""
+        said = self._port.trouble(pending.began)
+        trouble = f" (the network said: {said})" if said else ""
         part = f"only {pending.segments} segments of an answer" if pending.segments else "no answer"
         pending.fail(
             DeviceTimeout(
@@ -272,8 +276,8 @@ class BacnetClient:
 
     def _received(self, data: bytes, source: tuple[str, int]) -> None:
         self.counts.bytes_in += len(data)
-        if source == self._port.own:
-            return  # our own broadcast
+        if self._port.is_own(source):
+            return
         if self._trace is not None:
             self._trace("<", data, "")
         try:
@@ -368,7 +372,7 @@ class BacnetClient:
             origin = heard.forwarded or source
             peer = Peer(told.instance, _station(heard, origin), told.max_apdu, told.segmentation, told.vendor)
             self._directory.heard(peer, heard.snet, origin)
-        elif heard.service == codec.WHO_IS:
+        elif heard.service == codec.WHO_IS and heard.dnet in _OURS:
             low, high = codec.decode_who_is(heard.body)
             if low <= self.own.instance <= high and self._may_answer():
                 us = codec.encode_i_am(codec.IAm(self.own.instance, MAX_APDU, "both", answers.VENDOR))
@@ -376,6 +380,9 @@ class BacnetClient:
 
     def _asked(self, heard: Frame, source: tuple[str, int]) -> None:
         invoke_id = heard.invoke_id or 0
+        if heard.dnet not in _OURS:
+            self.unexpected += 1  # a router's to pass on
+            return
         if heard.is_segmented:
             reply = answers.abort(invoke_id)
         elif heard.service == codec.CONFIRMED_COV:

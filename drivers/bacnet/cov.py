@@ -358,7 +358,10 @@ class Subscriptions:
         if entry is None or not entry.watches or now - entry.looked_at < _LOOK_S:
             return
         entry.looked_at = now
-        self._spawn(self._look(entry), f"bacnet look {entry.instance}")
+        if peer.address != entry.peer.address:
+            self._spawn_renewal(entry)  # it moved: whoever is at its old place has none of these subscriptions
+        else:
+            self._spawn(self._look(entry), f"bacnet look {entry.instance}")
 
     async def _look(self, entry: _Device) -> None:
         """Asks a device that said I-Am whether it restarted: it has then forgotten its subscriptions."""

@@ -202,7 +202,7 @@ _STATUS: dict[str, str] = {
     "password-failure": "BadUserAccessDenied", "optional-functionality-not-supported": "BadNotSupported",
     "not-cov-property": "BadNotSupported", "cov-subscription-failed": "BadTooManySubscriptions",
     "no-space-to-add-list-element": "BadTooManySubscriptions", "operational-problem": "BadDeviceFailure",
-    "internal-error": "BadDeviceFailure", "hardware-error": "BadDeviceFailure", "not-configured": "BadConfigurationError",
+    "internal-error": "BadDeviceFailure", "not-configured": "BadConfigurationError",
     "timeout": "BadTimeout", "unknown-subscription": "BadSubscriptionIdInvalid", "log-buffer-full": "BadNoData",
     "logged-value-purged": "BadNoData", "character-set-not-supported": "BadDecodingError",
     "abort-buffer-overflow": "BadResponseTooLarge", "abort-segmentation-not-supported": "BadResponseTooLarge",

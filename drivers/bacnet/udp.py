@@ -19,6 +19,8 @@ from drivers.link import BACNET_PORT
 _RECEIVE_BYTES = 4 << 20
 """What the kernel may hold while we are busy: a storm of I-Am or of notifications comes at once."""
 
+_MOST_SOURCES = 4096
+
 Received = Callable[[bytes, tuple[str, int]], None]
 
 
@@ -30,7 +32,7 @@ class _Protocol(asyncio.DatagramProtocol):
         self._port.received(data, addr)
 
     def error_received(self, exc: Exception) -> None:
-        self._port.trouble = str(exc)
+        self._port.troubled(str(exc))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._port.gone(str(exc) if exc else "the socket was closed")
@@ -44,12 +46,13 @@ class UdpPort:
         self.received = received
         self._on_lost = on_lost
         self.lost: str | None = None
-        self.trouble = ""
-        """What the network last said against sending."""
+        self.deaf = ""
+        """Why broadcasts are not heard."""
+        self._trouble = ("", -1e9)
+        self._is_local: dict[str, bool] = {}
         self.broadcasts: tuple[tuple[str, int], ...] = ()
         """Where a local broadcast goes; none on a loopback address, where there are no broadcasts."""
         self.own: tuple[str, int] = ("", 0)
-        self.hears_broadcasts = False
         self._transports: list[asyncio.DatagramTransport] = []
 
     async def open(self) -> None:
@@ -63,14 +66,12 @@ class UdpPort:
         ports = (self.own[1],) if self.link.port == BACNET_PORT else (self.own[1], BACNET_PORT)
         self.broadcasts = tuple((broadcast, port) for port in ports)
         if host == "0.0.0.0":
-            self.hears_broadcasts = True
             return
         for port in ports if os.name == "posix" else ():
             try:
                 await self._listen(_socket((broadcast, port), self.link, is_shared=True))
-                self.hears_broadcasts = True
             except LinkError as error:
-                self.trouble = error.what  # another program has it for itself: directed answers still come
+                self.deaf = error.what  # another program has it for itself: directed answers still come
 
     async def _listen(self, bound: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -84,6 +85,27 @@ class UdpPort:
         for target in self.broadcasts if destination is None else (destination,):
             self._transports[0].sendto(data, target)
 
+    def troubled(self, reason: str) -> None:
+        """The network said something against sending, and not to whom."""
+        self._trouble = (reason, asyncio.get_running_loop().time())
+
+    def trouble(self, since: float) -> str:
+        """What the network said last, if that was after this time of the loop; "" otherwise."""
+        reason, at = self._trouble
+        return reason if at >= since else ""
+
+    def is_own(self, source: tuple[str, int]) -> bool:
+        """True for what we sent ourselves: a broadcast comes back to its sender, from whichever address of ours it left by."""
+        host, port = self.own
+        if source[1] != port or host != "0.0.0.0":
+            return source == self.own
+        is_local = self._is_local.get(source[0])
+        if is_local is None:
+            if len(self._is_local) >= _MOST_SOURCES:
+                self._is_local.clear()
+            is_local = self._is_local[source[0]] = _can_bind(source[0])
+        return is_local
+
     def gone(self, reason: str) -> None:
         """A socket ended."""
         if self.lost is None:
@@ -95,6 +117,16 @@ class UdpPort:
         self.gone("the link was closed")
         for transport in self._transports:
             transport.close()
+
+
+def _can_bind(host: str) -> bool:
+    """True for an address of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _addresses(link: LinkConfig) -> tuple[str, str | None]:

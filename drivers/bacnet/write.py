@@ -143,7 +143,7 @@ def _typed(point: Point, kind: str, ref: Ref, value: Raw) -> tuple[int, tags.Pri
         number = _OF_POINT.get(point.type, tags.SIGNED if point.type in _SIGNED_TYPES else tags.UNSIGNED)
     if number == tags.TEXT:
         text = value if isinstance(value, str) else ""
-        if not isinstance(value, str) or len(text) > _MOST["text"]:
+        if not isinstance(value, str) or len(text) > _MOST["text"] or not _is_utf8(text):
             raise _wrong(point, value, f"a text of at most {_MOST['text']} characters")
         return number, text
     if isinstance(value, str) or not math.isfinite(value):
@@ -166,6 +166,11 @@ def _typed(point: Point, kind: str, ref: Ref, value: Raw) -> tuple[int, tags.Pri
     if not low <= whole <= high:
         raise _wrong(point, value, f"{low} to {high}")
     return number, whole
+
+
+def _is_utf8(text: str) -> bool:
+    """False for half a pair of surrogates, which JSON can say and UTF-8 cannot."""
+    return all(not 0xD800 <= ord(character) <= 0xDFFF for character in text)
 
 
 def _real(point: Point, value: float) -> float:

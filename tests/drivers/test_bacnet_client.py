@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from bacnet_device import Device, Wire, bvll, object_id, real, serving, unsigned
+from bacnet_device import Device, bvll, object_id, real, serving, unsigned
+from bacnet_talking import link, send, talking, until
 
 from device_profiles.errors import (
-    DeviceError,
     DeviceMismatch,
     DeviceRefused,
     DeviceTimeout,
@@ -21,41 +19,11 @@ from device_profiles.errors import (
     LinkTimeout,
 )
 from drivers.bacnet import codec, names, tags
-from drivers.bacnet.client import BacnetClient, Peer, open_client
+from drivers.bacnet.client import Peer, open_client
 from drivers.bacnet.codec import Ref
 from drivers.bacnet.directory import Directory
-from drivers.base import BacnetLink, LinkConfig
 
 READ = codec.encode_read(Ref(2, 7, 85))
-
-
-def link(*peers: str, port: int = 0, host: str = "127.0.0.1", **more: object) -> LinkConfig:
-    own = BacnetLink(peers=peers, **{"apdu_timeout_s": 0.1, "segment_timeout_s": 0.1, **more})  # type: ignore[arg-type]
-    return LinkConfig("net-1", "bacnet", host=host, port=port, connect_timeout_s=0.1, bacnet=own)
-
-
-@asynccontextmanager
-async def talking(*devices: Device, **more: object) -> AsyncIterator[tuple[BacnetClient, Wire]]:
-    async with serving(*devices) as wire, open_client(link(wire.place, **more)) as client:
-        yield client, wire
-
-
-async def until(condition: object, tries: int = 200) -> None:
-    """Gives the loop turns until the condition holds."""
-    for _ in range(tries):
-        if condition():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came")
-
-
-async def send(client: BacnetClient, *datagrams: bytes) -> None:
-    """From a station that is nobody's peer."""
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=("127.0.0.1", client.port))
-    for datagram in datagrams:
-        transport.sendto(datagram)
-    transport.close()
 
 
 async def test_a_device_is_found_by_its_instance_and_read() -> None:
@@ -128,41 +96,6 @@ async def test_foreign_and_late_answers_belong_to_nobody() -> None:
         assert client.unexpected == 2
         wire.mood = lambda asked, answers: answers
         assert await client.confirmed(peer, codec.READ_PROPERTY, READ)
-
-
-async def test_the_id_of_a_request_without_answer_is_not_used_soon() -> None:
-    async with talking(Device()) as (client, wire):
-        peer = await client.resolve(1)
-        wire.mood = lambda asked, answers: []
-        with pytest.raises(DeviceTimeout):
-            await client.confirmed(peer, codec.READ_PROPERTY, READ)
-        owed = wire.heard[-1][8]
-        wire.mood = lambda asked, answers: answers
-        used = []
-        for _ in range(600):
-            await client.confirmed(peer, codec.READ_PROPERTY, READ)
-            used.append(wire.heard[-1][8])
-        assert owed not in used
-        assert len(set(used)) == 255
-
-
-async def test_a_device_that_owes_all_its_answers_is_asked_no_more_for_a_while() -> None:
-    async with talking(Device(), apdu_timeout_s=0.3) as (client, wire):
-        peer = await client.resolve(1)
-        wire.mood = lambda asked, answers: []
-        asked = [client.confirmed(peer, codec.READ_PROPERTY, READ, timeout_s=0.01) for _ in range(256)]
-        assert {type(one) for one in await asyncio.gather(*asked, return_exceptions=True)} == {DeviceTimeout}
-        with pytest.raises(DeviceError, match="256 requests"):
-            await client.confirmed(peer, codec.READ_PROPERTY, READ)
-
-
-async def test_ids_do_not_begin_where_those_of_a_session_before_began() -> None:
-    first = set()
-    for _ in range(8):
-        async with talking(Device()) as (client, wire):
-            await client.confirmed(await client.resolve(1), codec.READ_PROPERTY, READ)
-            first.add(wire.heard[-1][8])
-    assert len(first) > 1
 
 
 def segments(asked: bytes, body: bytes, size: int, window: int) -> list[bytes]:
@@ -354,6 +287,29 @@ async def test_we_say_who_we_are_and_refuse_the_rest() -> None:
         await until(lambda: b"box 3" in wire.heard[-1])
         wire.transport.sendto(bvll(b"\x01\x00\x00\x05\x02\x0f\x0c" + object_id(8, 77) + b"\x19\x4d"), source)
         await until(lambda: wire.heard[-1].endswith(b"\x60\x02\x09"))
+
+
+async def test_what_is_for_another_network_is_left_to_its_router() -> None:
+    async with talking(Device(), instance=77) as (client, wire):
+        source = ("127.0.0.1", client.port)
+        before = client.unexpected
+        wire.transport.sendto(bvll(b"\x01\x20\x00\x05\x00\xff\x10\x08"), source)
+        asked = b"\x00\x05\x01\x0c\x0c" + object_id(8, 77) + b"\x19\x4d"
+        wire.transport.sendto(bvll(b"\x01\x24\x00\x05\x01\x0c\xff" + asked), source)
+        wire.transport.sendto(bvll(b"\x01\x00\x00\x05\x02\x0f" + asked[4:]), source)
+        await until(lambda: wire.heard)
+        assert [heard[6:] for heard in wire.heard] == [b"\x60\x02\x09"]  # only what was for us
+        assert client.unexpected == before + 1
+
+
+async def test_our_own_broadcast_is_not_answered_by_us() -> None:
+    async with open_client(link(host="0.0.0.0", instance=77)) as client:
+        client._send(bvll(b"\x01\x00\x10\x08"), ("127.0.0.1", client.port))
+        sent = client.counts.bytes_out
+        await until(lambda: client.counts.bytes_in)
+        assert client.counts.bytes_out == sent
+        await send(client, bvll(b"\x01\x00\x10\x08"))  # another program of this machine
+        await until(lambda: client.counts.bytes_out > sent)
 
 
 class Bbmd(asyncio.DatagramProtocol):

@@ -344,6 +344,27 @@ async def test_after_a_restart_it_is_subscribed_again() -> None:
         await device.until(lambda: len(controller.subscribed) == 3)
 
 
+async def test_a_device_that_moved_is_subscribed_where_it_is_now() -> None:
+    loop = asyncio.get_running_loop()
+    here = there = Controller()
+    async with scripted(here) as (device, client):
+        transport, moved = await loop.create_datagram_endpoint(lambda: ScriptedDevice(there), ("127.0.0.1", 0))
+        place = "{}:{}".format(*moved.address)
+        client._directory._peers += (place,)
+        moved.is_silent = True
+        subscriptions = Subscriptions(client)
+        try:
+            await subscriptions.subscribe(AHU, ALL, None)
+            device.is_silent, moved.is_silent = True, False
+            moved.client = ("127.0.0.1", client.port)
+            moved.i_am()
+            await moved.until(lambda: len(moved.of(SUBSCRIBE)) == 3)
+            assert {watch.address for watch in subscriptions._devices[INSTANCE].watches.values()} == {place}
+        finally:
+            await subscriptions.close()
+            transport.close()
+
+
 async def test_a_restart_notification_makes_subscribe_again() -> None:
     controller = Controller()
     async with subscribing(controller) as (device, subscriptions, _):

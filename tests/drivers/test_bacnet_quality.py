@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from device_profiles.bacnet import OBJECT_TYPES
+from drivers.bacnet import locate, names
+from drivers.bacnet import quality as table
 from drivers.bacnet.names import ERROR_CODES, abort_status, error_status, property_number, reject_status
 from drivers.bacnet.quality import octet, quality
 
@@ -71,5 +74,42 @@ def test_properties_have_the_numbers_of_the_standard() -> None:
     assert property_number("present-value") == 85
     assert property_number("512") == 512
     assert property_number("presentvalue") is None
-    for name in ("units", "serial-number", "log-device-object-property", "database-revision", "priority-array"):
-        assert property_number(name) == int(PropertyIdentifier(name))
+    theirs = PropertyIdentifier._enum_map
+    assert len(names.PROPERTIES) > 400
+    assert {name: theirs.get(name) for name in names.PROPERTIES} == names.PROPERTIES
+
+
+def test_errors_reasons_and_objects_have_the_numbers_of_the_standard() -> None:
+    from bacpypes3.apdu import AbortReason, RejectReason
+    from bacpypes3.basetypes import ErrorClass, ErrorCode
+    from bacpypes3.primitivedata import ObjectType
+
+    unlike = {"property-is-not-a-list"}  # bacpypes3 spells it in another way
+    for ours, theirs in (
+        (names.ERROR_CODES, ErrorCode),
+        (dict(enumerate(names.ERROR_CLASSES)), ErrorClass),
+        (names.ABORT_REASONS, AbortReason),
+        (names.REJECT_REASONS, RejectReason),
+        ({number: name for name, number in OBJECT_TYPES.items()}, ObjectType),
+    ):
+        assert {name: theirs._enum_map.get(name) for name in ours.values() if name not in unlike} == {
+            name: number for number, name in ours.items() if name not in unlike
+        }
+    assert names._STATUS.keys() <= set(names.ERROR_CODES.values())
+
+
+def test_reliabilities_and_services_have_the_numbers_of_the_standard() -> None:
+    from bacpypes3.basetypes import Reliability, ServicesSupported
+
+    said = set(Reliability._enum_map.values()) - {0}
+    assert table.RELIABILITY.keys() == said - set(
+        range(18, 24)
+    )  # of a network port, a program, a list: no value has them
+    bits = ServicesSupported._bitstring_names
+    wanted = {
+        "cov": "subscribe-cov", "cov-property": "subscribe-cov-property", "read": "read-property",
+        "read-multiple": "read-property-multiple", "read-range": "read-range", "write": "write-property",
+    }  # fmt: skip
+    assert {number: bits[wanted[name]] for number, name in locate._SERVICES.items()} == {
+        number: number for number in locate._SERVICES
+    }

@@ -88,6 +88,7 @@ def test_priorities_that_are_not_ours(priority: int | None, value: Raw | None) -
         ("positive-integer-value", -1),
         ("characterstring-value", 3),
         ("characterstring-value", "x" * 1001),
+        ("characterstring-value", "\ud800"),
     ],
 )
 def test_values_that_the_object_cannot_hold(kind: str, value: Raw) -> None:
