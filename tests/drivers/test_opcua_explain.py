@@ -31,8 +31,6 @@ def test_a_bad_answer_and_an_error_say_why() -> None:
     assert explain(message(397, refused), encrypted=False) == "#7 ServiceFault BadUserAccessDenied"
     error = b"ERRF" + struct.pack("<IIi", 18, 0x80550000, 2) + b"no"
     assert explain(error, encrypted=False) == "Error BadSecurityPolicyRejected: no"
-        error, encrypted=False
-    )
 
 
 def test_what_is_encrypted_is_not_guessed_at() -> None:
