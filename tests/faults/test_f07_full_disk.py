@@ -33,14 +33,13 @@ def _namespace() -> list[str] | None:
     return None
 
 
-def _on_small_disk(scenario: str, folder: Path) -> dict[str, Any]:
+def _on_small_disk(scenario: str, folder: Path, program: str = "spool_on_full_disk.py") -> dict[str, Any]:
     namespace = _namespace()
     if namespace is None:
         pytest.skip("a mount namespace with a small tmpfs is not permitted here")
     script = 'mount -t tmpfs -o size=4m none "$1" && exec "$2" "$3" "$1" "$4"'
-    program = [sys.executable, str(HERE / "spool_on_full_disk.py")]
     done = subprocess.run(
-        [*namespace, "sh", "-c", script, "sh", str(folder), *program, scenario],
+        [*namespace, "sh", "-c", script, "sh", str(folder), sys.executable, str(HERE / program), scenario],
         env=environment(),
         capture_output=True,
         text=True,
@@ -49,7 +48,7 @@ def _on_small_disk(scenario: str, folder: Path) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(scenario, result)
     return result
 
@@ -126,3 +125,17 @@ async def test_no_file_can_be_created(tmp_path: Path) -> None:
     assert said.is_done
     assert len(said.numbers("ack")) >= 21
     assert said.troubles() == ["storage_failed"]
+
+
+def test_commands_while_the_disk_is_full(tmp_path: Path) -> None:
+    """What cannot be journalled is refused and not written; a hold is given back all the same, and polling goes on."""
+    result = _on_small_disk("commands", tmp_path, "commands_on_full_disk.py")
+    assert result["first"] == ["rejected", "blocked"]
+    assert result["refused"] == ["rejected blocked"]
+    assert result["unwritten"]
+    assert result["polled"] >= 8
+    assert result["held_while_full"] == 20
+    assert result["holds"] == 0
+    assert result["after"] == "succeeded"
+    assert result["once"]
+    assert result["audit"] is None, "the chain of the audit log is whole"
