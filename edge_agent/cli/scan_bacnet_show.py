@@ -36,42 +36,49 @@ def bar(text: str) -> Iterator[Callable[..., None]]:
 def show_stations(found: Sequence[Station]) -> None:
     """One line a device."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("instance", "address", "name", "vendor", "model", "firmware", "revision", "objects"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("instance", "revision") else "left")
-    for one in found:
-        facts = {key: escape(printable(text)) for key, text in one.facts.items()}
-        last = f"[red]{escape(printable(one.problem))}[/red]" if one.problem else _counted(one.counts)
-        instance = f"{one.peer.instance} [red](twice)[/red]" if one.is_duplicate else str(one.peer.instance)
-        table.add_row(
-            instance, one.peer.address, *(facts.get(key, "") for key in ("name", "vendor", "model", "firmware")),
-            "" if one.revision is None else str(one.revision), last,
-        )  # fmt: skip
-    Console().print(table)
+    from edge_agent.cli.tables import Column, fitted
+
+    rows = [
+        (
+            f"{one.peer.instance}{' (twice)' if one.is_duplicate else ''}", one.peer.address,
+            *(printable(one.facts.get(key, "")) for key in ("name", "vendor", "model", "firmware")),
+            "" if one.revision is None else str(one.revision),
+            "" if one.problem else str(sum(one.counts.values())),
+            printable(one.problem) if one.problem else _counted(one.counts),
+        )
+        for one in found
+    ]  # fmt: skip
+    columns = (
+        Column("instance", right=True), Column("address"), Column("name"), Column("vendor", spare=2), Column("model", spare=1),
+        Column("firmware", spare=4), Column("revision", spare=5, right=True), Column("objects", right=True),
+        Column("kinds", spare=0 if any(one.problem for one in found) else 3),
+    )  # fmt: skip
+    styles = ["red" if one.problem or one.is_duplicate else "" for one in found]
+    console = Console()
+    console.print(fitted(columns, rows, width=console.width, styles=styles))
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    parts = ", ".join(f"{_SHORT.get(kind, kind)} {count}" for kind, count in counts.items())
-    return f"{sum(counts.values())} ({parts})" if parts else "0"
+    return ", ".join(f"{_SHORT.get(kind, kind)} {count}" for kind, count in counts.items())
 
 
 def show_objects(found: Sequence[ObjectFacts]) -> None:
     """One line an object."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("object", "name", "description", "value", "status"):
-        table.add_column(name, overflow="fold")
-    for one in found:
-        status = one.status if one.status in ("", "Good") else f"[yellow]{one.status}[/yellow]"
-        cells = (escape(printable(text)) for text in (one.name, one.description, one.shown))
-        table.add_row(one.reference, *cells, status)
-    Console().print(table)
+    from edge_agent.cli.tables import Column, fitted
+
+    rows = [
+        (one.reference, printable(one.name), printable(one.description), printable(one.shown), one.status or "")
+        for one in found
+    ]
+    columns = (
+        Column("object"), Column("name"), Column("description", spare=2), Column("value"), Column("status", spare=1),
+    )  # fmt: skip
+    styles = ["" if one.status in ("", "Good", None) else "yellow" for one in found]
+    console = Console()
+    console.print(fitted(columns, rows, width=console.width, styles=styles))
 
 
 def station_document(one: Station) -> dict[str, Any]:

@@ -98,24 +98,24 @@ def _document(one: Seen) -> dict[str, Any]:
 def _show(config: LinkConfig, identity: dict[str, str], walked: Walked) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from device_profiles.logs import printable
+    from edge_agent.cli.tables import Column, fitted
 
     console = Console()
     who = " ".join(printable(identity[key]) for key in ("vendor", "model", "firmware") if key in identity)
-    table = Table(
-        title=escape(f"{config.place} {who}"), title_justify="left", box=None, pad_edge=False, header_style="bold"
-    )
-    for name in ("path", "type", "unit", "value", "node"):
-        table.add_column(name, overflow="fold", justify="right" if name == "value" else "left")
+    rows = []
     for one in walked.nodes[:_SHOWN]:
         kind = one.kind if one.kind == "method" else one.type + (" rw" if one.writable else "")
         value = one.labels.get(str(one.value), one.value) if one.status == "Good" else one.status
         shown = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-        row = (one.path, kind, one.unit or "", shown, one.node.rpartition(";")[2])
-        table.add_row(*(escape(printable(cell)) for cell in row), style="" if one.status == "Good" else "yellow")
-    console.print(table)
+        rows.append([printable(cell) for cell in (one.path, kind, one.unit or "", shown, one.node.rpartition(";")[2])])
+    columns = (
+        Column("path"), Column("type", spare=2), Column("unit"), Column("value", right=True), Column("node", spare=3),
+    )  # fmt: skip
+    styles = ["" if one.status == "Good" else "yellow" for one in walked.nodes[:_SHOWN]]
+    console.print(f"{config.place} {who}", markup=False, highlight=False, style="italic")
+    console.print(fitted(columns, rows, width=console.width, styles=styles))
     spaces = dict.fromkeys(one.node.partition(";")[0] for one in walked.nodes if ";" in one.node)
     console.print("nodes are in " + escape(printable(", ".join(spaces) or "namespace 0")), style="dim")
     more = len(walked.nodes) - _SHOWN
