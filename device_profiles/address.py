@@ -1,7 +1,8 @@
 """Where a point is on its device: one address model a protocol.
 
 Addresses are the driver's business only. In a file the keys of a Modbus address may stand beside the point's own: `reg: 0x34`
-(with `table`), or `model: 103` with `at: 14`; so may `object:` of a BACnet address and `node:` or `path:` of an OPC UA one.
+(with `table`), or `model: 103` with `at: 14`; so may `object:` of a BACnet address, `node:` or `path:` of an OPC UA one,
+and `di:`, `format:`, `signed:`, `block:`, `item:` of a DL/T 645 one.
 `{prefix}` in a name, node or path is replaced by the device's own `prefix`: one controller often holds many devices.
 """
 
@@ -15,7 +16,7 @@ from .bacnet import MAX_INSTANCE, parse_object
 
 Table = Literal["holding", "input", "coil", "discrete"]
 
-SHORT_KEYS = ("table", "reg", "model", "at", "object", "node", "path")
+SHORT_KEYS = ("table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item")
 """Keys of an address that may stand beside the point's own."""
 
 SHORT_SCHEMA: dict[str, Any] = {
@@ -29,6 +30,21 @@ SHORT_SCHEMA: dict[str, Any] = {
     "object": {"type": "string", "description": "BACnet object, as analog-input:3 or AI:3."},
     "node": {"type": "string", "description": "OPC UA node id, as nsu=urn:plant;s=Chiller1.SupplyTemperature."},
     "path": {"type": "string", "description": "OPC UA browse path from the Objects folder, as Plant/Chiller1/Supply."},
+    "di": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 0xFFFFFFFF,
+        "description": "DL/T 645 identifier, DI3 or DI1 first.",
+    },
+    "format": {"type": "string", "description": "DL/T 645 format, as XXXXXX.XX."},
+    "signed": {"type": "boolean", "description": "DL/T 645: the top bit is the sign."},
+    "block": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 0xFFFFFFFF,
+        "description": "DL/T 645 block that holds the value.",
+    },
+    "item": {"type": "integer", "minimum": 0, "maximum": 99, "description": "Place in the block, from 0."},
 }
 
 PREFIX = "{prefix}"
@@ -157,6 +173,52 @@ class OpcUa(Strict):
         return self.model_copy(update={key: text and text.replace(PREFIX, prefix) for key, text in given.items()})
 
 
+class Dlt645(Strict):
+    """A value of a DL/T 645 meter, by data identifier (four bytes of -2007, two of -1997, the highest first).
+
+    `format` is the standard's: `XXXXXX.XX` are eight digits, two of them behind the point; letters other than X (`YYMMDDWW`,
+    `NNNNNNNNNNNN`) are digits that make a text. A `block` (FF in one byte of the identifier) is read instead where the meter
+    knows it; its items are of one format, and `item` counts them from 0.
+    """
+
+    di: int = Field(ge=0, le=0xFFFFFFFF, strict=True)
+    format: str = Field(default="XXXXXX.XX", pattern=r"^(X{1,16}(\.X{1,8})?|[YMDWhmsN]{2,24})$")
+    signed: bool = False
+    block: int | None = Field(default=None, ge=0, le=0xFFFFFFFF, strict=True)
+    item: int = Field(default=0, ge=0, le=99)
+
+    @model_validator(mode="after")
+    def _whole_bytes(self) -> Self:
+        if sum(letter != "." for letter in self.format) % 2:
+            raise ValueError(f"{self.format} has an odd number of digits; write a leading digit too, as XX.XX")
+        if self.item and self.block is None:
+            raise ValueError("item is a place in a block: give block")
+        return self
+
+    @property
+    def is_text(self) -> bool:
+        return self.format[0] != "X"
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire."""
+        return sum(letter != "." for letter in self.format) // 2
+
+    @property
+    def places(self) -> int:
+        """Digits behind the point."""
+        return len(self.format.partition(".")[2])
+
+    @property
+    def reference(self) -> str | None:
+        """The address as people write it."""
+        return f"{self.di:08X}" if self.di > 0xFFFF else f"{self.di:04X}"
+
+    def shifted(self, step: int) -> Self:
+        """Meters are told apart by their number."""
+        return self
+
+
 class Virtual(Strict):
     """A sum over other devices' points: `plus` minus `minus`, each `device/point`."""
 
@@ -177,6 +239,7 @@ _KINDS: dict[str, tuple[type[Strict], frozenset[str]]] = {
     "Modbus": (Modbus, frozenset({"table", "reg", "model"})),
     "Bacnet": (Bacnet, frozenset({"object", "name", "property"})),
     "OpcUa": (OpcUa, frozenset({"node", "path", "namespace"})),
+    "Dlt645": (Dlt645, frozenset({"di"})),
     "Virtual": (Virtual, frozenset({"plus", "minus"})),
 }
 
@@ -193,6 +256,7 @@ AnyAddress = Annotated[
     Annotated[Modbus, Tag("Modbus")]
     | Annotated[Bacnet, Tag("Bacnet")]
     | Annotated[OpcUa, Tag("OpcUa")]
+    | Annotated[Dlt645, Tag("Dlt645")]
     | Annotated[Virtual, Tag("Virtual")]
     | Annotated[dict[str, Any], Tag("Other")],
     Discriminator(_address_kind),

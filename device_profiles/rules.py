@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .findings import did_you_mean, shown
 from .rules_write import write_rules
-from .schema import WHOLE_TYPES, Bacnet, Modbus, OpcUa, Point, Profile
+from .schema import WHOLE_TYPES, Bacnet, Dlt645, Modbus, OpcUa, Point, Profile
 from .units import UNITS, suggest_unit
 from .vocabulary import PointDef, vocabulary
 from .yamlfile import KeyPath
@@ -160,6 +160,8 @@ def _address(profile: Profile, point: Point, path: KeyPath) -> Iterator[Broken]:
         yield Broken(path, f"{point.id} has no BACnet address", "add object: AI:1, or address: {name: ...}")
     if profile.protocol == "opcua" and not isinstance(point.address, OpcUa):
         yield Broken(path, f"{point.id} has no OPC UA address", "add node: or path:")
+    if profile.protocol.startswith("dlt645-"):
+        yield from _dlt645_address(profile.protocol, point, path)
     if not isinstance(point.address, Modbus):
         return
     if point.address.table in ("input", "discrete") and point.access != "r":
@@ -169,6 +171,25 @@ def _address(profile: Profile, point: Point, path: KeyPath) -> Iterator[Broken]:
         last += (profile.instances.count - 1) * profile.instances.stride
     if last > 65535:
         yield Broken((*path, "reg"), f"register {last} is past 65535", "correct reg, or the instances")
+
+
+def _dlt645_address(protocol: str, point: Point, path: KeyPath) -> Iterator[Broken]:
+    address = point.address
+    if not isinstance(address, Dlt645):
+        yield Broken(path, f"{point.id} has no DL/T 645 address", "add di: and format:")
+        return
+    if protocol == "dlt645-1997" and max(address.di, address.block or 0) > 0xFFFF:
+        yield Broken(
+            (*path, "di"), f"{address.reference} is longer than DL/T 645-1997 has", "give two bytes, as 0x9010"
+        )
+    if point.access != "r":
+        yield Broken((*path, "access"), "points of a meter are only read", "remove access")
+    if (
+        (point.type == "str") != address.is_text
+        or point.bits is not None
+        or (not address.is_text and point.type != "s64")
+    ):
+        yield Broken((*path, "type"), f"{address.format} does not make a {point.type}", "leave out type and bits")
 
 
 def _instances(profile: Profile) -> Iterator[Broken]:

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from .address import SHORT_KEYS, SHORT_SCHEMA, AnyAddress, Strict, with_address
 from .address import Bacnet as Bacnet
+from .address import Dlt645 as Dlt645
 from .address import Modbus as Modbus
 from .address import OpcUa as OpcUa
 from .address import Table as Table
@@ -369,9 +370,21 @@ def _opcua_defaults(point: dict[str, Any], address: dict[str, Any], profile: dic
     return {"type": profile.get("type", "f64"), **point, "address": address}
 
 
+def _dlt645_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """Digits are a whole number, scaled by what the format has behind the point; other letters make a text."""
+    shape = address.get("format", "XXXXXX.XX")
+    if isinstance(shape, str) and not shape.startswith("X"):
+        return {"type": "str", **point, "address": address}
+    places = len(shape.partition(".")[2]) if isinstance(shape, str) else 0
+    scale = {"scale": Decimal(1).scaleb(-places)} if places else {}
+    return {"type": "s64", **scale, **point, "address": address}
+
+
 _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "modbus": _modbus_defaults,
     "bacnet": _bacnet_defaults,
     "opcua": _opcua_defaults,
+    "dlt645-2007": _dlt645_defaults,
+    "dlt645-1997": _dlt645_defaults,
 }
 """What points take that do not say their own, by protocol."""

@@ -13,6 +13,8 @@ CARRIERS: dict[str, tuple[str, ...]] = {
     "modbus": ("tcp", "rtu+tcp", "serial", "fake"),
     "bacnet": ("bacnet",),
     "opcua": ("opcua",),
+    "dlt645-2007": ("serial", "rtu+tcp"),
+    "dlt645-1997": ("serial", "rtu+tcp"),
 }
 """The kinds of link that carry a protocol."""
 

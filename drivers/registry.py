@@ -14,6 +14,8 @@ DRIVERS: dict[str, str] = {
     "modbus": "drivers.modbus.driver:ModbusDriver",
     "opcua": "drivers.opcua.driver:OpcUaDriver",
     "bacnet": "drivers.bacnet.driver:BacnetDriver",
+    "dlt645-2007": "drivers.dlt645.driver:Dlt645Driver2007",
+    "dlt645-1997": "drivers.dlt645.driver:Dlt645Driver1997",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""

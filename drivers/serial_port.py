@@ -220,12 +220,14 @@ def _open_socket(link: LinkConfig) -> Port:
 
 
 def _open_serial(link: LinkConfig) -> serial.Serial:
+    # a pseudo terminal has no parity, and refuses it with EINVAL where nothing else changes
+    parity = "N" if os.path.realpath(link.path).startswith("/dev/pts/") else link.parity
     try:
         device = serial.Serial(
             port=link.path,
             baudrate=link.baud,
             bytesize=link.data_bits,
-            parity=link.parity,
+            parity=parity,
             stopbits=link.stop_bits,
             timeout=0,
             write_timeout=None if sys.platform != "win32" else link.timeout_s,

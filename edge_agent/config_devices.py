@@ -5,6 +5,7 @@ Linear in the number of devices: equal devices share one tuple of points, so 100
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,8 @@ from gateway.contract.topics import is_id
 
 MAX_DEVICES = 250_000
 """More is no site but a mistake in a generator."""
+
+_METER = re.compile(r"(AA){0,6}[0-9]*")
 
 
 @dataclass(slots=True)
@@ -142,6 +145,8 @@ class DeviceReader:
             return False
         if profile.protocol == "bacnet":
             return self._check_instance(entry.unit, (*path, "unit"))
+        if profile.protocol.startswith("dlt645-"):
+            return self._check_meter(entry.unit, (*path, "unit"))
         if profile.protocol != "modbus":
             return True
         unit, at = entry.unit, (*path, "unit")
@@ -169,6 +174,19 @@ class DeviceReader:
         if isinstance(unit, int) and 0 <= unit <= MAX_INSTANCE:
             return True
         self.problems.add(at, f"{shown(unit)} is no BACnet device instance", f"give a number of 0 to {MAX_INSTANCE}")
+        return False
+
+    def _check_meter(self, unit: int | str | None, at: KeyPath) -> bool:
+        """12 digits; leading AA stand for digits that need not be told."""
+        step = 'give the 12 digits of the meter\'s plate in quotes, as unit: "000012345678"'
+        if unit is None:
+            self.problems.add(at, "unit is missing", step)
+        elif isinstance(unit, int) or len(unit) != 12 or _METER.fullmatch(unit) is None:
+            self.problems.add(at, f"{shown(unit)} is no meter number", step)
+        elif unit == "9" * 12:
+            self.problems.add(at, "999999999999 is the broadcast address, which nobody answers", step)
+        else:
+            return True
         return False
 
     def _check_address(self, entry: DeviceEntry, link: Link, path: KeyPath) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from device_profiles.address import Modbus, Virtual
+from device_profiles.address import Dlt645, Modbus, Virtual
 from device_profiles.schema import Instances, Invalid, Option, Point, Profile
 
 
@@ -52,7 +52,8 @@ def test_short_and_long_addresses_are_the_same() -> None:
     assert Point(id="a", address={"table": "input", "reg": 5}).address == Modbus(table="input", reg=5)
     assert Point(id="a", model=[101, 103], at=14).address == Modbus(model=(101, 103), offset=14)
     assert Point(id="a", address={"plus": ["m-1/power_active"]}).address == Virtual(plus=("m-1/power_active",))
-    assert Point(id="a", address={"di": "00010000"}).address == {"di": "00010000"}
+    assert Point(id="a", di=0x00010000, format="XX.XX").address == Dlt645(di=0x10000, format="XX.XX")
+    assert Point(id="a", address={"tag": "00010000"}).address == {"tag": "00010000"}
     with pytest.raises(ValidationError):
         Point(id="a", reg=5, address={"reg": 6})
 

@@ -15,6 +15,7 @@ import pymodbus.exceptions
 import pytest
 import serial
 from bacnet_device import Device, serving
+from meter_world import numbered, numbered_meter
 from modbus_slave import Slave, checksum, pty_server, rtu_tcp_server, tcp_reply, tcp_server
 from opcua_world import plant, register_nodes
 
@@ -149,6 +150,21 @@ async def bacnet_world() -> AsyncIterator[World]:
         yield world
 
 
+def _meter_world(edition: str) -> Callable[[], contextlib.AbstractAsyncContextManager[World]]:
+    @asynccontextmanager
+    async def world_of() -> AsyncIterator[World]:
+        slave = Slave(frozenset({1}))
+        with numbered_meter(edition, slave.refused, lambda *sent: world.moody(*sent)) as line:
+            link = LinkConfig("rs485-1", "serial", path=line.path, baud=115200, timeout_s=TIMEOUT_S)
+            driver = load_driver(f"dlt645-{edition}")
+            world = World(
+                driver, link, slave, unplug=lambda: line.ask(line.unplug), points=lambda *regs: numbered(edition, *regs)
+            )
+            yield world
+
+    return world_of
+
+
 @asynccontextmanager
 async def fake_world() -> AsyncIterator[World]:
     slave = Slave(frozenset({1}))
@@ -184,6 +200,8 @@ WORLDS = {
     "modbus rtu+tcp": rtu_tcp_world,
     "bacnet": bacnet_world,
     "opcua": opcua_world,
+    "dlt645-2007": _meter_world("2007"),
+    "dlt645-1997": _meter_world("1997"),
     "fake": fake_world,
 }
 ON_A_WIRE = {name: world for name, world in WORLDS.items() if name not in ("fake", "opcua")}

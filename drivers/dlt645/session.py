@@ -1,0 +1,129 @@
+"""An open line of DL/T 645 meters: reads batches, falls back from blocks, and finds the numbers of meters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout
+from device_profiles.reading import PointFault, Raw, Sample
+from drivers.base import Address, Batch, Layout, LinkConfig, Trace, WireCount
+from drivers.serial_line import Line, LineOwner
+
+from . import frame
+from .master import Edition, Master
+from .planner import REFUSED, Ask
+
+T = TypeVar("T")
+_NO_SUCH_DATA = "BadNodeIdUnknown"
+
+
+class Dlt645Session:
+    """A Session that also can learn and identify (see drivers.base)."""
+
+    def __init__(self, owner: LineOwner, edition: Edition) -> None:
+        self.link = owner.link
+        self._owner = owner
+        self._master = Master(owner.link, edition)
+        self._refused: dict[int | str, set[int]] = {}
+        self._news: set[int | str] = set()
+
+    @property
+    def counts(self) -> WireCount:
+        """What went over the wire since the link was opened."""
+        return self._owner.counts
+
+    async def read(self, device: Address, batch: Batch) -> Sequence[Raw | Sample | PointFault]:
+        """The values of the batch. A block that the meter does not know is asked for value by value, now and later."""
+        ask: Ask = batch.plan
+        try:
+            return ask.decode(await self._read(device, ask.di))
+        except DeviceRefused as error:
+            if not ask.is_block or error.status != _NO_SUCH_DATA:
+                return [PointFault(error.status, error.what) for _ in batch.points]
+        values: list[Raw | PointFault] = []
+        for one in ask.singly():
+            try:
+                values += one.decode(await self._read(device, one.di))
+            except DeviceRefused as error:
+                values.append(PointFault(error.status, error.what))
+        if any(not isinstance(value, PointFault) for value in values):
+            known = self._refused.setdefault(device.unit, set(ask.layout.get(REFUSED, ())))
+            known.add(ask.di)
+            self._news.add(device.unit)
+        return values
+
+    def learned(self, device: Address) -> Layout | None:
+        """`{"refused_blocks": [..]}` when a block was found refused since the last call."""
+        if device.unit not in self._news:
+            return None
+        self._news.discard(device.unit)
+        return {REFUSED: sorted(self._refused[device.unit])}
+
+    async def identify(self, device: Address) -> Mapping[str, str]:
+        """The number of the meter that answers, which an address with A in it does not tell."""
+        number, _ = await self._whose(device)
+        return {"serial": number}
+
+    async def search(self, tell: Callable[[str, int], None] = lambda _pattern, _found: None) -> AsyncIterator[str]:
+        """Numbers of the meters on the line, by their lowest two digits upwards. Where several answer, one after the other or
+        spoiling each other, two more digits are asked for. `tell` hears each pattern and how many are found. Raises LinkError.
+
+        Two meters that answer in the same instant with the same bits but for the address garble it, which the sum shows.
+        """
+        found: set[str] = set()
+        tails = [""]
+        while tails:
+            tail = tails.pop()
+            pattern = tail.rjust(12, "A")
+            tell(pattern, len(found))
+            try:
+                number, is_alone = await self._whose(Address(pattern))
+            except DeviceTimeout:
+                continue
+            except DeviceMismatch:
+                number, is_alone = "", False
+            if number and "A" not in number and number not in found:
+                found.add(number)
+                yield number
+            if not is_alone and len(tail) < 12:
+                tails += [f"{pair:02d}{tail}" for pair in range(99, -1, -1)]
+
+    async def _whose(self, device: Address) -> tuple[str, bool]:
+        asked = meter(device.unit)
+        return await self._call(device, lambda line: self._master.address(line, asked))
+
+    async def _read(self, device: Address, di: int) -> bytes:
+        number = meter(device.unit)
+        return await self._call(device, lambda line: self._master.read(line, number, di))
+
+    async def _call(self, device: Address, work: Callable[[Line], T]) -> T:
+        try:
+            return await self._owner.call(work)
+        except DeviceError as error:
+            if not error.where:
+                place = f"{self.link.id}, meter {device.unit}"
+                error.where = f"{device.device} ({place})" if device.device else place
+            raise
+
+
+def meter(unit: int | str) -> str:
+    """The 12 digits of an address. Raises ConfigError for the broadcast address, which is never answered, and for no number."""
+    text = f"{unit:012d}" if isinstance(unit, int) else unit.upper()
+    if text == frame.BROADCAST:
+        raise ConfigError(
+            "999999999999 is the broadcast address, which nobody answers", next_step="give the meter's own"
+        )
+    return text
+
+
+@asynccontextmanager
+async def open_line(link: LinkConfig, edition: Edition, trace: Trace | None) -> AsyncIterator[Dlt645Session]:
+    """Opens the line, and closes it at the end. Raises LinkError."""
+    owner = LineOwner(link, trace)
+    try:
+        await owner.open()
+        yield Dlt645Session(owner, edition)
+    finally:
+        await owner.close()
