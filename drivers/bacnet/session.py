@@ -17,16 +17,13 @@ from drivers.base import Address, Batch, Layout, LinkConfig, WireCount
 
 from . import locate, names
 from .abilities import Abilities, instance_of
-from .bulk import error_of
+from .bulk import BulkReader
 from .client import BacnetClient, Peer
 from .codec import (
     READ_MULTIPLE,
-    READ_PROPERTY,
     Ref,
     Result,
-    decode_read_ack,
     decode_read_multiple_ack,
-    encode_read,
     encode_read_multiple,
 )
 from .planner import object_key, octets_of
@@ -204,15 +201,7 @@ class BacnetSession(Abilities):
 
     async def _one(self, peer: Peer, ref: Ref) -> Result:
         """One property by ReadProperty; a refusal is its error."""
-        try:
-            result = decode_read_ack(await self.client.confirmed(peer, READ_PROPERTY, encode_read(ref)))
-        except DeviceRefused as error:
-            return Result(ref, error=error_of(error))
-        except BacnetError as error:
-            raise DeviceMismatch(f"an answer that cannot be decoded: {error}") from error
-        if result.ref != ref:
-            raise DeviceMismatch(f"an answer about {result.ref} where {ref} was asked")
-        return result
+        return await BulkReader(self.client, peer).one(ref)
 
     # What is known of a device.
 
