@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_agent.commands.policy import Key, Policy
 from edge_agent.commands.signature import signed_bytes
 from tests.edge_agent.command_world import World, code_of
+from tests.edge_agent.poll_world import point
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
@@ -141,7 +142,7 @@ async def test_a_flipped_bit_anywhere(tmp_path: Path) -> None:
 
 
 async def test_a_replay_after_the_id_is_forgotten_is_too_old(tmp_path: Path) -> None:
-    async with World(tmp_path) as world:
+    async with World(tmp_path, points=(point("setpoint", access="rw", poll=3600),)) as world:
         document = world.command()
         await world.tell(document)
         await world.clock.advance(25 * 3600)

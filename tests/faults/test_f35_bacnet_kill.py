@@ -71,7 +71,9 @@ class Controller:
 
     def slot(self) -> Any:
         """What stands in our slot of the priority array."""
-        return self.device.object("AO", 1).slots[PRIORITY - 1]
+        slots = self.device.object("AO", 1).slots
+        assert slots is not None
+        return slots[PRIORITY - 1]
 
 
 def test_a_hold_on_a_controller_outlives_the_agent_and_ends_with_null(tmp_path: Path) -> None:
