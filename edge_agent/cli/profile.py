@@ -108,7 +108,9 @@ def new(
     cls: Annotated[str, typer.Option("--class", prompt="Class of device", help="As electricity_meter.")],
     maker: Annotated[str, typer.Option(prompt="Maker")],
     model: Annotated[str, typer.Option(prompt="Model")],
-    protocol: Annotated[str, typer.Option(help="The protocol it speaks.")] = "modbus",
+    protocol: Annotated[
+        str, typer.Option(help="modbus; profiles of BACnet and OPC UA begin with plantroom scan ... --propose.")
+    ] = "modbus",
     system: Annotated[str | None, typer.Option(help="System it belongs to; the usual one of its class.")] = None,
     source: Annotated[str | None, typer.Option(help="Title of the datasheet.")] = None,
     url: Annotated[str | None, typer.Option(help="Web address of the datasheet.")] = None,
@@ -125,7 +127,9 @@ def new(
     if system is not None and system not in systems:
         raise typer.BadParameter(f"{system!r} has no {cls}; use {' or '.join(systems)}", param_hint="--system")
     if protocol != "modbus":
-        raise typer.BadParameter(f"{protocol!r} has no driver yet; use modbus", param_hint="--protocol")
+        scans = {"bacnet": "scan bacnet --propose", "opcua": "scan opcua --propose"}
+        step = f"begin with plantroom {scans.get(protocol, 'profile propose')}, which finds the points by itself"
+        raise typer.BadParameter(f"this begins profiles for modbus only; {step}", param_hint="--protocol")
     profile_id = _slug(f"{maker}-{model}")
     folder = directory or (SITE if SITE.is_dir() else Path())
     path = folder / f"{profile_id}.yaml"

@@ -126,7 +126,7 @@ def test_new_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     [
         ({"--class": "elec"}, "'elec' is no class"),
         ({"--system": "rooms"}, "has no electricity_meter"),
-        ({"--protocol": "smoke"}, "has no driver"),
+        ({"--protocol": "smoke"}, "for modbus only"),
         ({"--maker": "§", "--model": "§"}, "neither letter nor digit"),
     ],
 )
