@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .scan_bacnet import bacnet
+from .scan_meters import dlt645
 from .scan_modbus import modbus
 from .scan_opcua import opcua
 
@@ -25,3 +26,4 @@ def scan() -> None:
 app.command("modbus")(modbus)
 app.command("bacnet")(bacnet)
 app.command("opcua")(opcua)
+app.command("dlt645")(dlt645)
