@@ -61,7 +61,7 @@ def _profile(device: FoundDevice, kind: Sequence[Equipment], taken: set[str]) ->
         f"# Proposed from {sum(len(one.points) for one in kind)} objects of {where}.",
         f"# Class {first.cls}: {_plain(first.reason)} (confidence {first.confidence:.2f}).",
         f"# Before each line: confidence and reason. `?` = below {SURE}; commented out = below {ACCEPTED}, or incomplete.",
-        f"# Save as {profile_id}.yaml, compare with the device, delete the comments; then: plantroom profile lint {profile_id}.yaml,",
+        f"# Save as {profile_id}.yaml, compare with the device, delete the comments; plantroom profile lint {profile_id}.yaml,",
         f"# plantroom read --dir . --profile {profile_id} --link ... Nothing here is writable yet.",
     ]
     devices = tuple((_device_id(one, at), one.prefix) for at, one in enumerate(kind, 1))
