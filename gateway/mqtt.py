@@ -231,7 +231,9 @@ class MqttSession:
         loop = asyncio.get_running_loop()
         context = await loop.run_in_executor(None, tls_context, settings) if settings.tls else None
         try:
-            found = await loop.getaddrinfo(settings.host, settings.port, type=1)
+            # A resolver that hangs may not use up the time in which the last good address would answer.
+            async with asyncio.timeout(settings.connect_timeout_s / 2):
+                found = await loop.getaddrinfo(settings.host, settings.port, type=1)
             self._addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
         except OSError:
             if not self._addresses:
