@@ -180,7 +180,7 @@ class Command(msgspec.Struct, kw_only=True, tag_field="v", tag=1):
     group: str | None = None
     kid: str | None = None
     sig: str | None = None
-    to: str | None | msgspec.UnsetType = msgspec.UNSET
+    to: str | msgspec.UnsetType | None = msgspec.UNSET
     if_: dict[str, Any] | None = msgspec.field(name="if", default=None)
 
 
