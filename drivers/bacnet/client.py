@@ -8,14 +8,13 @@ through bacpypes3 (`stack`). No retry and no schedule.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
-from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout, LinkLost
+from device_profiles.errors import DeviceMismatch, DeviceRefused, DeviceTimeout, LinkLost
 from drivers.base import BacnetLink, LinkConfig, Trace, WireCount
 
 from . import answers, codec, frame
@@ -23,6 +22,7 @@ from .calling import Calling
 from .directory import Directory, check_stations, station_of
 from .directory import Peer as Peer
 from .frame import Frame
+from .invoke import InvokeIds
 from .registration import register
 from .stack import MAX_APDU, MAX_SEGMENTS, Stack, Transaction, address_of
 from .tags import BacnetError
@@ -33,8 +33,6 @@ CovCallback = Callable[[str, bytes, bool], None]
 
 _SEGMENTED_S = 30.0
 """The longest that a segmented answer may take as a whole."""
-_OWED_S = 60.0
-"""An answer that did not come may still come for so long: until then its invoke id is not used for another request."""
 _ANSWERS_A_SECOND = 100
 """Who-Is and requests to us that are answered; the rest is dropped and counted."""
 _OURS = (None, 0xFFFF)
@@ -90,8 +88,7 @@ class BacnetClient:
         self._directory = Directory(link, self._calling.ask_for)
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._ways: dict[Peer, tuple[bytes, tuple[str, int]]] = {}
-        self._invoke_ids: dict[str, int] = {}
-        self._owed: dict[tuple[str, int], float] = {}
+        self._ids = InvokeIds()
         """Until when an answer may still come, soonest first."""
         self._cov: list[CovCallback] = []
         self._answered = (0.0, 0)
@@ -184,13 +181,21 @@ class BacnetClient:
     # Requests.
 
     async def confirmed(self, peer: Peer, service: int, payload: bytes, *, timeout_s: float | None = None) -> bytes:
-        """The parameters of the acknowledgement, reassembled and undecoded; b"" for one without. Sent once.
+        """The parameters of the acknowledgement, reassembled and undecoded; b"" for one without. Sent once; into a network
+        behind a router when those before it are answered, and its time begins then.
 
         Raises DeviceRefused (`code` is the error code, or a reason with names.ABORTED or names.REJECTED added), DeviceTimeout,
         DeviceMismatch, LinkLost.
         """
+        turn = self._directory.turn(peer)
+        if turn is None:
+            return await self._ask(peer, service, payload, timeout_s)
+        async with turn:
+            return await self._ask(peer, service, payload, timeout_s)
+
+    async def _ask(self, peer: Peer, service: int, payload: bytes, timeout_s: float | None) -> bytes:
         self._check_open()
-        key = peer.address, self._invoke_id(peer.address)
+        key = peer.address, self._ids.take(peer.address, self._pending, self._loop.time())
         pending = _Pending(peer, service, self._loop.create_future())
         limit_s = timeout_s or self.own.apdu_timeout_s
         self._pending[key] = pending
@@ -215,7 +220,7 @@ class BacnetClient:
             if pending.transaction is not None:
                 pending.transaction.end()
             if not pending.is_answered():
-                self._owed[key] = self._loop.time() + _OWED_S
+                self._ids.rest(key, self._loop.time())
 
     def _way(self, peer: Peer) -> tuple[bytes, tuple[str, int]] | None:
         """The NPDU head of requests to a peer, and the station to send them to; None where the router is not known yet."""
@@ -227,22 +232,6 @@ class BacnetClient:
                     self._ways.clear()
                 self._ways[peer] = way
         return way
-
-    def _invoke_id(self, address: str) -> int:
-        """The next id of this station, whose answer nobody waits for and no late one can be. The first is any, because answers
-        to a session before this one may be late too, and devices take an id that comes back soon for a repetition."""
-        now = self._loop.time()
-        while self._owed and next(iter(self._owed.values())) <= now:
-            del self._owed[next(iter(self._owed))]
-        number = self._invoke_ids.get(address)
-        if number is None:
-            number = random.randrange(256)
-        for _ in range(256):
-            number = (number + 1) & 0xFF
-            if (address, number) not in self._pending and (address, number) not in self._owed:
-                self._invoke_ids[address] = number
-                return number
-        raise DeviceError("256 requests wait for answers", where=address, next_step="wait, or ask it less")
 
     def _check_open(self) -> None:
         if self._port.lost is not None:

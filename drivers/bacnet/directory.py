@@ -41,6 +41,12 @@ class Peer:
     vendor: int = 0
 
 
+def network_of(peer: Peer) -> str | None:
+    """The network behind a router that a device is on; None on our own."""
+    network, separator, _ = peer.address.partition(":0x")
+    return network if separator else None
+
+
 def station_of(text: str) -> tuple[str, int]:
     """Host and port of `10.0.0.7:47808`; the port may be left out. Raises ValueError."""
     host, _, port = text.partition(":")
@@ -85,10 +91,17 @@ class Directory:
         self._greeted = self._asked_all = -1e9
         self._asked_again: dict[int, float] = {}
         self._second = (0.0, 0)
+        self._turns: dict[str, asyncio.Lock] = {}
 
     def known(self, instance: int) -> Peer | None:
         """What a `find` brought before."""
         return self._known.get(instance)
+
+    def turn(self, peer: Peer) -> asyncio.Lock | None:
+        """What a request into a network behind a router waits for: an MS/TP line serves one station at a time, and what queues
+        up in its router comes too late. None on our own network."""
+        network = network_of(peer)
+        return None if network is None else self._turns.setdefault(network, asyncio.Lock())
 
     def forget(self, instance: int) -> None:
         """Nothing is known of it any more, but where it was asked last."""

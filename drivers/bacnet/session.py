@@ -26,6 +26,7 @@ from .codec import (
     decode_read_multiple_ack,
     encode_read_multiple,
 )
+from .directory import network_of
 from .planner import object_key, octets_of
 from .request import Request
 from .tags import BacnetError
@@ -91,8 +92,8 @@ class BacnetSession(Abilities):
         peer = self.client.known(instance_of(device))
         if peer is None:
             return f"device {device.unit}"
-        network, separator, _ = peer.address.partition(":0x")
-        return f"network {network}" if separator else peer.address
+        network = network_of(peer)
+        return peer.address if network is None else f"network {network}"
 
     async def read(self, device: Address, batch: Batch) -> Sequence[Raw | Sample | PointFault]:
         """The values of the batch. A request that is too much, or that one property spoils, is taken apart at once."""
