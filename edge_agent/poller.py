@@ -35,7 +35,8 @@ _REPLUG_LAST_S = 4.0
 """A port of this machine costs nothing to try; it is used again within five seconds of being plugged in."""
 _IDLE_LOOK_S = 0.1
 _LONGEST_REST_S = 60.0
-_HUNG_S = 30.0
+_HUNG_S, _HUNG_IN_PARALLEL_S = 30.0, 600.0
+"""Where devices share a slow line behind a router, one may wait for the first requests of many others: that is no hang."""
 _NO_LINK = "BadNoCommunication"
 _log = structlog.get_logger("poller")
 
@@ -82,7 +83,7 @@ class LinkPoller:
         self._began = clock.monotonic()
         self._connects = 0
         self._workers = 1
-        self._hung_after_s = max(_HUNG_S, 20 * link.timeout_s)
+        self._hung_after_s = max(_HUNG_IN_PARALLEL_S if link.kind == "bacnet" else _HUNG_S, 20 * link.timeout_s)
         self._reconnect = Backoff(_RECONNECT_FIRST_S, _REPLUG_LAST_S if link.kind == "serial" else _RECONNECT_LAST_S)
         self._supervisor = Supervisor(link.id, self._serve, clock=clock, hung=self._is_hung, broken=self._broke)
         self.replace(devices)

@@ -46,14 +46,16 @@ def demo(
     as_json: AsJson = False,
     speed: Speed = 1.0,
     seed: Seed = 1,
+    plant_room: Annotated[bool, typer.Option("--plant-room/--no-plant-room", help="With BACnet devices.")] = True,
 ) -> None:
-    """Run the demo campus: nineteen devices over TCP, a gateway, an RS-485 line and a serial server."""
-    from firmware_sim.fleet import Fleet
+    """Run the demo campus: nineteen Modbus devices, and a plant room of forty-three BACnet devices."""
+    from firmware_sim.fleet import CAMPUS, PLANT_ROOM, Fleet
 
     faults = [tuple(text.partition("=")[::2]) for text in fault or []]
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_run_fleet(Fleet(directory=directory, seed=seed, speed=speed), as_json, faults, keep=True))
+    fleet = Fleet((*CAMPUS, *(PLANT_ROOM if plant_room else ())), directory=directory, seed=seed, speed=speed)
+    asyncio.run(_run_fleet(fleet, as_json, faults, keep=True))
 
 
 @app.command("device")

@@ -54,6 +54,8 @@ class Place:
     parity: str = "N"
     port: int = 0
     """TCP or UDP port of this machine; 0 takes a free one."""
+    turnaround_s: tuple[float, float] = (0.02, 0.3)
+    """Shortest and longest pause before an answer of a device on MS/TP."""
 
 
 def _on_line(start: int, *rows: tuple[str, str, str, str]) -> tuple[Placed, ...]:
@@ -125,6 +127,7 @@ PLANT_ROOM: tuple[Place, ...] = (
             Placed(f"vav-3-{n:02}", "bacnet-vav", 4000 + n, f"VAV box 3-{n:02}", f"b1/f3/z{n:02}", f"VAV-3-{n:02}.")
             for n in range(1, 41)
         ),
+        turnaround_s=(0.01, 0.04),
     ),
 )
 """Air handler, chillers and lifts on one BACnet/IP network; forty VAV boxes on MS/TP behind a router."""

@@ -18,6 +18,12 @@ BENCHES: dict[str, tuple[str, str]] = {
     "agent": ("edge_agent.bench:bench_agent", "50 devices of 62 points, from the wire to the acknowledgement"),
     "ingest": ("gateway.bench:bench_ingest", "messages to rows in SQLite and in InfluxDB"),
     "line": ("drivers.modbus.bench:bench_line", "requests on a paced serial line against the theoretical rate"),
+    "bacnet": ("drivers.bacnet.bench:bench_bacnet_rpm", "50 points by ReadPropertyMultiple beside bacpypes3"),
+    "bacnet-fleet": (
+        "drivers.bacnet.bench:bench_bacnet_fleet",
+        "500 BACnet devices at 30 s, and one that is not there",
+    ),
+    "bacnet-cov": ("drivers.bacnet.bench_cov:bench_bacnet_cov", "changes of value beside bacpypes3's own handler"),
     "opcua": (
         "drivers.opcua.bench:bench_opcua",
         "20,000 OPC UA changes a second, and reads of 1,000 nodes, beside asyncua's own ways",

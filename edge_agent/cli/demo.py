@@ -34,6 +34,9 @@ def command(
     directory: Annotated[Path | None, typer.Option("--dir", help="Keep configuration, logs and data here.")] = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", min=0, max=65535)] = 0,
     speed: Annotated[float, typer.Option(help="How fast the simulated world runs.", min=0.1, max=1000)] = 1.0,
+    plant_room: Annotated[
+        bool, typer.Option("--plant-room/--no-plant-room", help="With BACnet and OPC UA devices.")
+    ] = True,
 ) -> None:
     """Run simulated devices, a broker, the agent, ingest, the store and the page; nothing needs to be installed.
 
@@ -50,7 +53,7 @@ def command(
         stop = _on_signals()
         if not as_json:
             print("starting simulated devices, broker, gateway and agent ...", flush=True)
-        campus = stack.enter_context(Campus(folder, port=port, speed=speed))
+        campus = stack.enter_context(Campus(folder, port=port, speed=speed, plant_room=plant_room))
         until = time.monotonic() + (seconds if seconds is not None else float("inf"))
         if as_json or not sys.stdout.isatty():
             if not as_json:

@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,12 +101,13 @@ class Program:
 class Campus:
     """`with Campus(folder) as campus:` everything runs; `campus.page` is where to look."""
 
-    def __init__(self, folder: Path, *, port: int = 0, speed: float = 1.0) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, speed: float = 1.0, plant_room: bool = True) -> None:
         self.folder = folder
         self.socket = folder / "agent.sock"
         self.page = ""
         self._port = port
         self._speed = speed
+        self._plant_room = plant_room
         self._programs: list[Program] = []
 
     def __enter__(self) -> Campus:
@@ -121,18 +123,24 @@ class Campus:
 
     def _start_all(self) -> None:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        # The three do not need one another, so they get ready side by side.
-        simulated = self._start(
-            "sim", ["edge_agent.cli", "sim", "demo", "--dir", str(self.folder), "--json", "--speed", str(self._speed)]
-        )
+        # These do not need one another, so they get ready side by side.
+        sim = ["edge_agent.cli", "sim"]
+        plant = None
+        if self._plant_room:
+            plant = self._start("plant", [*sim, "opcua", "--pki", str(self.folder / "plant"), "--json"])
+        flags = ["--dir", str(self.folder), "--json", "--speed", str(self._speed)]
+        simulated = self._start("sim", [*sim, "demo", *flags, "--plant-room" if plant else "--no-plant-room"])
         broker = self._start("broker", ["gateway.broker"])
         broker_port = int(broker.ready()["port"])
         config = self.folder / "gateway.yaml"
         config.write_text(yaml.safe_dump(gateway_config(self.folder, broker_port, self._port), sort_keys=False))
         centre = self._start("gateway", ["edge_agent.cli", "gateway", str(config), "--ready"])
         devices = simulated.ready()
+        endpoint = None if plant is None else str(plant.ready()["url"])
+        if endpoint is not None:
+            trust(self.folder)
         config = self.folder / "agent.yaml"
-        config.write_text(yaml.safe_dump(agent_config(self.folder, broker_port, devices), sort_keys=False))
+        config.write_text(yaml.safe_dump(agent_config(self.folder, broker_port, devices, endpoint), sort_keys=False))
         self.page = str(centre.ready()["page"])
         self._await_agent(self._start("agent", ["edge_agent.cli", "run", str(config)]))
 
@@ -154,7 +162,7 @@ class Campus:
         return program
 
     def program(self, name: str) -> Program:
-        """One of sim, broker, gateway and agent."""
+        """One of plant, sim, broker, gateway and agent."""
         return next(program for program in self._programs if program.name == name)
 
     def check(self) -> None:
@@ -179,19 +187,54 @@ def gateway_config(folder: Path, broker_port: int, api_port: int) -> dict[str, A
     }
 
 
-def agent_config(folder: Path, broker_port: int, simulated: Mapping[str, Any]) -> dict[str, Any]:
-    """agent.yaml for the devices that the simulator says it runs; quick polling, so that there is something to see."""
+PROFILES: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "bacnet-ahu": (("", "generic-bacnet-ahu", ""),),
+    "bacnet-vav": (("", "generic-bacnet-vav-prefixed", "{prefix}"),),
+    "bacnet-chiller-plant": (
+        ("", "generic-bacnet-chiller-plant", ""),
+        ("-ch1", "generic-bacnet-chiller-prefixed", "CH1."),
+        ("-ch2", "generic-bacnet-chiller-prefixed", "CH2."),
+        ("-chwp1", "generic-bacnet-pump-prefixed", "CHWP1."),
+        ("-chwp2", "generic-bacnet-pump-prefixed", "CHWP2."),
+    ),
+    "bacnet-lift-bank": tuple((f"-{n}", "generic-bacnet-lift-prefixed", f"LIFT{n}.") for n in (1, 2, 3)),
+}
+"""What stands behind a simulated BACnet controller: (end of the id, profile, prefix) of each device. Other makes have the id of
+their profile."""
+OPCUA_DEVICES = (
+    ("energy-station", "generic-opcua-energy-station", "EnergyStation", "Energy station"),
+    ("chiller-plant-2", "generic-opcua-chiller-plant", "ChillerPlant", "Chiller plant, building 2"),
+    ("chiller-2-1", "generic-opcua-chiller", "ChillerPlant/Chiller1", "Chiller 1, building 2"),
+    ("chiller-2-2", "generic-opcua-chiller", "ChillerPlant/Chiller2", "Chiller 2, building 2"),
+)
+"""Devices of the OPC UA server: id, profile, prefix, name."""
+
+
+_POLL_S = {"serial": 10, "bacnet": None}
+"""Seconds between reads by kind of link; None leaves it to the profile."""
+
+
+def trust(folder: Path) -> None:
+    """The agent trusts the simulated server's certificate, as an engineer would have told it to."""
+    trusted = folder / "agent" / "pki" / "trusted"
+    trusted.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "plant" / "server.der", trusted / "plant.der")
+
+
+def agent_config(folder: Path, broker_port: int, simulated: Mapping[str, Any], endpoint: str | None) -> dict[str, Any]:
+    """agent.yaml for the devices that the simulators say they run; quick polling, so that there is something to see."""
     links: dict[str, Any] = {}
     devices: list[dict[str, Any]] = []
     for device in simulated["devices"]:
         links.setdefault(device["link_id"], device["link"])
-        entry = {"id": device["id"], "name": device["name"], "link": device["link_id"], "unit": device["unit"]}
-        entry |= {
-            "profile": device["model"],  # a simulated make has the id of its profile
-            "space": device["space"],
-            "poll": 10 if device["link"].startswith("serial") else 5,
-        }
-        devices.append({key: value for key, value in entry.items() if value not in ("", None)})
+        behind = PROFILES.get(device["model"], (("", device["model"], ""),))
+        devices += [_entry(device, end, profile, prefix) for end, profile, prefix in behind]
+    if endpoint is not None:
+        links["opcua-1"] = {"url": endpoint, "opcua": {"policy": "Basic256Sha256", "mode": "sign_and_encrypt"}}
+        devices += [
+            {"id": id, "name": name, "link": "opcua-1", "profile": profile, "prefix": prefix, "space": "b2/f0/plant"}
+            for id, profile, prefix, name in OPCUA_DEVICES
+        ]
     return {
         "agent": {
             "id": AGENT,
@@ -205,6 +248,24 @@ def agent_config(folder: Path, broker_port: int, simulated: Mapping[str, Any]) -
         "links": links,
         "devices": devices,
     }
+
+
+def _entry(device: Mapping[str, Any], end: str, profile: str, prefix: str) -> dict[str, Any]:
+    entry = {
+        "id": device["id"] + end,
+        "name": f"{device['name']} {end.strip('-')}".strip(),
+        "link": device["link_id"],
+        "unit": device["unit"],
+        "prefix": prefix.replace("{prefix}", device.get("prefix", "")),
+        "profile": profile,
+        "space": device["space"],
+        "poll": None
+        if prefix or device["link"].startswith("bacnet")
+        else 10
+        if device["link"].startswith("serial")
+        else 5,
+    }
+    return {key: value for key, value in entry.items() if value not in ("", None)}
 
 
 def _zone() -> str:

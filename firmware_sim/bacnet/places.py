@@ -50,7 +50,7 @@ async def open_bacnet(place: Place, *, seed: int, now: Now, utc_offset_s: float)
         for placed in place.devices
     }
     if place.kind == "bacnet-router":
-        servers = [BacnetServer(networks=_networks(built), port=place.port)]
+        servers = [BacnetServer(networks=_networks(built, place.turnaround_s), port=place.port)]
     else:
         servers = [BacnetServer(device, port=place.port if len(built) == 1 else 0) for device in built.values()]
     started: list[BacnetServer] = []
@@ -68,11 +68,11 @@ async def open_bacnet(place: Place, *, seed: int, now: Now, utc_offset_s: float)
     return BacnetSide(f"bacnet://127.0.0.1:{_free_port()}?peers={peers}", devices, servers)
 
 
-def _networks(devices: dict[str, BacnetDevice]) -> list[Network]:
+def _networks(devices: dict[str, BacnetDevice], turnaround_s: tuple[float, float]) -> list[Network]:
     """MAC addresses from 1 in the order of the devices."""
     slow = {bytes((mac,)): one for mac, one in enumerate(devices.values(), 1) if one.model.mstp}
     fast = {bytes((mac,)): one for mac, one in enumerate(devices.values(), 1) if not one.model.mstp}
-    found = [Network(MSTP_NETWORK, slow, mstp=True)] if slow else []
+    found = [Network(MSTP_NETWORK, slow, mstp=True, turnaround_s=turnaround_s)] if slow else []
     return [*found, Network(IP_NETWORK, fast)] if fast else found
 
 
