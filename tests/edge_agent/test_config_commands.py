@@ -21,7 +21,8 @@ system: energy
 products: [Test fan]
 protocol: modbus
 points:
-  - {id: x_speed, quantity: temperature, reg: 0, access: rw, min: 0, max: 100, write: {min: 20, step: 30, per_hour: 60, hold_max: 3600}}
+  - {id: x_speed, quantity: temperature, reg: 0, access: rw, min: 0, max: 100,
+      write: {min: 20, step: 30, per_hour: 60, hold_max: 3600}}
   - {id: x_power, quantity: temperature, reg: 1}
 source: {title: made for this test}
 """
