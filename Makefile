@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Where the surroundings forbid bytecode files every process compiles all its imports anew: half of the tests' time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test check bench faults fmt generate setup clean
+.PHONY: help demo test slow check bench faults fmt generate setup clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -30,7 +30,10 @@ demo: $(BIN)/.ready  ## a whole small campus: devices, broker, agent, ingest, st
 
 test: $(BIN)/.ready  ## the tests; Debian packages that only tests need are installed when root or sudo allows
 	@bash tests/install_peers.sh || true
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+slow: $(BIN)/.ready  ## the tests that make test leaves out: kills, long outages, whole campuses
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow
 
 check: $(BIN)/.ready  ## ruff, mypy --strict, import rules, profile lint, generated files fresh
 	@$(BIN)/ruff check .

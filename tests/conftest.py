@@ -1,6 +1,34 @@
 """What holds for every test: no example of a property test fails because the machine was busy."""
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("plantroom", deadline=None)
 settings.load_profile("plantroom")
+
+SLOW = frozenset(
+    {
+        "test_backlog.py",
+        "test_bad_input.py",
+        "test_f03_kill_anywhere.py",
+        "test_f04_power_cut.py",
+        "test_f05_damaged_spool.py",
+        "test_f07_full_disk.py",
+        "test_f25_dead_device.py",
+        "test_f27_bacnet.py",
+        "test_f28_agent.py",
+        "test_f34_killed_while_writing.py",
+        "test_f35_bacnet_kill.py",
+        "test_kill_in_any_order.py",
+        "test_opcua_peers.py",
+        "test_plant_room.py",
+        "test_propose_buildings.py",
+    }
+)
+"""Files of many processes, kills or seconds. `make test` leaves them to `make slow`; CI runs both."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)

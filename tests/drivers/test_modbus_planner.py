@@ -190,7 +190,7 @@ def test_what_can_never_be_read_is_said() -> None:
     with pytest.raises(ConfigError, match="after 65535"):
         plan(points_at((65535, 2)), Limits(), None, TCP)
     with pytest.raises(ConfigError, match="no Modbus address"):
-        plan([Point.model_validate({"id": "x", "address": {"di": "00010000"}})], Limits(), None, TCP)
+        plan([Point.model_validate({"id": "x", "address": {"tag": "00010000"}})], Limits(), None, TCP)
 
 
 def sunspec(name: str, model: int | list[int], offset: int) -> Point:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from dataclasses import replace
 
 import pytest
 
 from device_profiles.library import Library
-from device_profiles.resolve import prefixed
 from drivers.base import LinkConfig
 from drivers.link import BacnetLink
 from drivers.registry import load_driver
@@ -48,8 +46,7 @@ def link_to(*servers: BacnetServer) -> LinkConfig:
 async def read(profile: str, server: BacnetServer, device: BacnetDevice, prefix: str) -> Shot:
     link, driver = link_to(server), load_driver("bacnet")
     async with asyncio.timeout(30), driver.open(link) as session:
-        described = device_of_profile(profile, device.instance, link=link, options={}, params={})
-        described = replace(described, points=prefixed(described.points, prefix or None))
+        described = device_of_profile(profile, device.instance, link=link, options={}, params={}, prefix=prefix or None)
         one = OneDevice(driver, session, link, described)
         await one.prepare()
         return await one.read()
