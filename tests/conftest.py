@@ -10,10 +10,12 @@ SLOW = frozenset(
     {
         "test_backlog.py",
         "test_bad_input.py",
+        "test_commands_e2e.py",
         "test_f03_kill_anywhere.py",
         "test_f04_power_cut.py",
         "test_f05_damaged_spool.py",
         "test_f07_full_disk.py",
+        "test_f08_failed_sync.py",
         "test_f25_dead_device.py",
         "test_f27_bacnet.py",
         "test_f28_agent.py",
@@ -23,6 +25,7 @@ SLOW = frozenset(
         "test_opcua_peers.py",
         "test_plant_room.py",
         "test_propose_buildings.py",
+        "test_reload.py",
     }
 )
 """Files of many processes, kills or seconds. `make test` leaves them to `make slow`; CI runs both."""
