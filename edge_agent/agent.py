@@ -25,14 +25,14 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.commands.engine import Engine
 from edge_agent.commands.envelope import Me
 from edge_agent.commands.plant import AgentPlant
-from edge_agent.config_desired import DesiredConfig
-from edge_agent.fresh import FreshValues
+from edge_agent.config.desired import DesiredConfig
 from edge_agent.health import Health, notify
 from edge_agent.latest import latest, points_of
 from edge_agent.local_api import LocalApi
 from edge_agent.model import Config, Device
-from edge_agent.polled import NAMESPACES
-from edge_agent.poller import LinkPoller
+from edge_agent.polling.fresh import FreshValues
+from edge_agent.polling.polled import NAMESPACES
+from edge_agent.polling.poller import LinkPoller
 from edge_agent.publish import Publisher
 from edge_agent.spool import Entry, Spool
 from edge_agent.uplink import Uplink

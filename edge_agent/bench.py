@@ -141,7 +141,7 @@ def _running(devices: int, points: int, poll: float, folder: Path, broker: int, 
 def bench_agent(seconds: float = 12.0) -> dict[str, Any]:
     """50 devices of 62 float32 points, polled flat out until acknowledged; points a second of processor."""
     from edge_agent.bench_stages import stages
-    from edge_agent.config import load_config
+    from edge_agent.config.load import load_config
 
     with tempfile.TemporaryDirectory(prefix="plantroom-bench-") as name:
         folder = Path(name)

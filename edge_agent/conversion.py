@@ -22,8 +22,8 @@ from device_profiles.schema import Invalid, Point
 from device_profiles.units import conversion
 from device_profiles.vocabulary import vocabulary
 from drivers.base import Layout
-from edge_agent.learned import learned_point
-from edge_agent.learned import published_unit as published_unit
+from edge_agent.polling.learned import learned_point
+from edge_agent.polling.learned import published_unit as published_unit
 
 NO_VALUE = "BadSensorFailure"
 OUTSIDE = "UncertainEngineeringUnitsExceeded"

@@ -10,8 +10,8 @@ from device_profiles.units import conversion
 from device_profiles.vocabulary import vocabulary
 from drivers.base import Layout
 from edge_agent.commands import operations
-from edge_agent.learned import Learned, identity_of, learned_point, published_unit
 from edge_agent.model import Config, Device
+from edge_agent.polling.learned import Learned, identity_of, learned_point, published_unit
 from gateway.contract import messages
 from gateway.contract.topics import CONTRACT
 

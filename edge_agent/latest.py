@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge_agent.fresh import FreshValues
-from edge_agent.learned import learned_point, published_unit
 from edge_agent.model import Device
-from edge_agent.poller import LinkPoller
+from edge_agent.polling.fresh import FreshValues
+from edge_agent.polling.learned import learned_point, published_unit
+from edge_agent.polling.poller import LinkPoller
 from edge_agent.publish import Publisher
 from gateway.contract import messages
 

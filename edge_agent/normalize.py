@@ -28,7 +28,7 @@ from edge_agent.conversion import CLOSED, NO_VALUE, ROUND, UNKNOWN_SCALE, Conver
 from edge_agent.counters import Counter, wrap_of
 from edge_agent.form import Beats, Form, send, start_slots
 from edge_agent.model import Device
-from edge_agent.ratios import known_params, read_params
+from edge_agent.polling.ratios import known_params, read_params
 
 REPEAT_BAD_MS = 900_000
 """A bad point is said again after this long."""

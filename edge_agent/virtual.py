@@ -24,8 +24,8 @@ from drivers.base import Batch, Layout
 from edge_agent.clock import Clock
 from edge_agent.model import Device
 from edge_agent.normalize import Heard
-from edge_agent.polled import Group, Polled, Sink
-from edge_agent.schedule import Schedule
+from edge_agent.polling.polled import Group, Polled, Sink
+from edge_agent.polling.schedule import Schedule
 from gateway.contract.messages import State
 
 DERIVED = "UncertainSubNormal"

@@ -63,7 +63,7 @@ def _folder(folder: Path | None, config: Path | None) -> Path:
     if folder is not None and config is not None:
         raise typer.BadParameter("give --dir or --config, not both")
     if config is not None:
-        from edge_agent.config import load_config
+        from edge_agent.config.load import load_config
 
         folder = load_config(config).data_dir
     path = (folder or DEFAULT_DIR) / "audit"

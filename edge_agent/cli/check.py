@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edge_agent.config_report import Report
+    from edge_agent.config.report import Report
 
 GATEWAY_EXAMINE = "gateway.config:examine"
 GATEWAY_CONFIG = "gateway.config:load_config"
@@ -36,7 +36,7 @@ def command(
         ok = bool(found["ok"])
         print(json.dumps(found)) if as_json else _show_findings(found)
     else:
-        from edge_agent.config_report import examine
+        from edge_agent.config.report import examine
 
         report = examine(file)
         ok = not report.problems
@@ -67,7 +67,7 @@ def _examine_gateway(file: Path) -> dict[str, Any]:
         return found
     from device_profiles.problems import Problems, finding
     from device_profiles.yamlfile import read_yaml
-    from edge_agent.config_certs import check_tls
+    from edge_agent.config.certs import check_tls
 
     mqtt = _load(GATEWAY_CONFIG)(file).mqtt
     problems = Problems(read_yaml(file, shown=found["file"]), strict=True)
@@ -87,7 +87,7 @@ def _load(reference: str) -> Any:
 def _show(report: Report) -> None:
     from rich.console import Console
 
-    from edge_agent.config_report import messages_per_day, published, syncs_per_day
+    from edge_agent.config.report import messages_per_day, published, syncs_per_day
 
     console = Console(highlight=False)
     config = report.config

@@ -19,7 +19,7 @@ def socket_of(socket: Path | None, config: Path | None) -> Path:
     if socket is not None:
         return socket
     if config is not None:
-        from edge_agent.config import load_config
+        from edge_agent.config.load import load_config
 
         return load_config(config).socket
     return DEFAULT_SOCKET

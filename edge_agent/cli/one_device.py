@@ -21,9 +21,9 @@ from device_profiles.reading import Acquisition, PointFault, Raw, Sample
 from device_profiles.resolve import needs_prefix, options_of, points_of, prefixed
 from device_profiles.schema import Expect, Modbus, Param, Point, PointType, Profile, Table, WordOrder
 from drivers.base import Address, Batch, CanLearn, CanLocate, Driver, Layout, Limits, LinkConfig, Session
-from edge_agent.learned import learned_point, published_unit
 from edge_agent.model import Device
 from edge_agent.normalize import Normalizer
+from edge_agent.polling.learned import learned_point, published_unit
 
 _FUNCTIONS: dict[int, Table] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 _SERIAL = "serial_number"

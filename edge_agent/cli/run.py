@@ -51,7 +51,7 @@ def _run(path: Path, log_level: str | None) -> int:
 def _agent(path: Path, log_level: str | None) -> Agent:
     from device_profiles.logs import configure
     from edge_agent.agent import Agent
-    from edge_agent.config import load_config
+    from edge_agent.config.load import load_config
 
     config = load_config(path)
     log = configure(log_level or config.log_level)

@@ -23,7 +23,7 @@ class File(StrEnum):
 
 
 MODELS = {
-    File.agent: "edge_agent.config_schema:AgentFile",
+    File.agent: "edge_agent.config.schema:AgentFile",
     File.gateway: "gateway.config_schema:GatewayFile",
     File.profile: "device_profiles.schema:Profile",
 }

@@ -98,7 +98,7 @@ def _chosen(context: typer.Context, folder: Path | None, config: Path | None, as
     if folder is not None and config is not None:
         raise typer.BadParameter("give --dir or --config, not both")
     if config is not None:
-        from edge_agent.config import load_config
+        from edge_agent.config.load import load_config
 
         return load_config(config).spool.path, as_json or outer_json
     folder = folder or DEFAULT_DIR

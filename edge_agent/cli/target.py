@@ -254,7 +254,7 @@ def _nodes(asked: Asked) -> tuple[Point, ...]:
 def _of_config(path: Path, device_id: str) -> Target:
     import difflib
 
-    from edge_agent.config import load_config
+    from edge_agent.config.load import load_config
 
     config = load_config(path)
     found = next((device for device in config.devices if device.id == device_id), None)

@@ -17,7 +17,7 @@ from device_profiles.errors import CommandRefused, DeviceError, LinkError, Store
 from edge_agent.commands import act
 from edge_agent.commands.book import Hold, Step
 from edge_agent.commands.desk import Desk
-from edge_agent.supervisor import Backoff
+from edge_agent.polling.supervisor import Backoff
 from gateway.contract import messages
 
 ALARM = "release_failed"

@@ -21,7 +21,7 @@ from device_profiles.reading import Raw, Value
 from device_profiles.schema import TYPE_REGISTERS, WHOLE_TYPES, Point
 from drivers.base import Layout
 from edge_agent.conversion import Converter
-from edge_agent.learned import learned_point, published_unit
+from edge_agent.polling.learned import learned_point, published_unit
 
 LOWEST_PRIORITY = 16
 HIGHEST_PRIORITY = 8

@@ -23,7 +23,7 @@ from edge_agent.commands.desk import Desk
 from edge_agent.commands.holds import Holds
 from edge_agent.commands.look import converter_of, meaning, read_now
 from edge_agent.commands.operations import PointRead, PointRelease, PointWrite, arguments
-from edge_agent.learned import published_unit
+from edge_agent.polling.learned import published_unit
 from gateway.contract.messages import Command
 
 _HOUR_S = HOUR_MS / 1000

@@ -16,7 +16,7 @@ from edge_agent.commands.book import Hold, Kept, Record
 from edge_agent.commands.desk import Desk
 from edge_agent.commands.holds import Holds
 from edge_agent.commands.points import Rates, settle
-from edge_agent.supervisor import Backoff
+from edge_agent.polling.supervisor import Backoff
 
 FIRST_LOOKS_S = 20.0
 _FIRST_S, _LAST_S = 0.5, 60.0

@@ -16,7 +16,7 @@ import yaml
 
 from device_profiles.yamlfile import read_yaml
 from edge_agent.cli.schema import File, schema_of
-from edge_agent.config import load_config, load_drivers
+from edge_agent.config.load import load_config, load_drivers
 from edge_agent.line_load import link_loads
 from gateway.config import load_config as load_gateway_config
 from gateway.stores.influx import InfluxSettings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.config import load_config
+from edge_agent.config.load import load_config
 from gateway.config import load_config as load_gateway_config
 from gateway.contract.topics import Topics
 from gateway.mqtt import Incoming, MqttSession, MqttSettings

@@ -22,7 +22,7 @@ from edge_agent.commands.envelope import Me
 from edge_agent.commands.plant import AgentPlant
 from edge_agent.commands.policy import Policy
 from edge_agent.model import Device
-from edge_agent.poller import LinkPoller
+from edge_agent.polling.poller import LinkPoller
 from gateway.mqtt import CONNECTION_LOST, Incoming
 from tests.edge_agent.poll_world import SOCKET, Recorder, device, point
 

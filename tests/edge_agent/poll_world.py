@@ -16,7 +16,7 @@ from drivers.fake import FakeDevice, FakeDriver
 from drivers.fake_network import FakeNetwork
 from edge_agent.clock import VirtualClock
 from edge_agent.model import Device
-from edge_agent.poller import LinkPoller
+from edge_agent.polling.poller import LinkPoller
 from gateway.contract.messages import State
 
 LINE = LinkConfig(id="rs485-1", kind="serial", path="/dev/null", timeout_s=0.5)

@@ -12,7 +12,7 @@ import yaml
 from device_profiles.errors import ConfigError
 from device_profiles.library import SHIPPED, Library
 from device_profiles.yamlfile import parse_yaml
-from edge_agent.config import build_config
+from edge_agent.config.load import build_config
 
 SUM = {"power_active": {"plus": ["m/power_active"], "minus": ["p-1/power_active"]}}
 GOOD: dict[str, Any] = {

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from device_profiles.problems import Problems
 from device_profiles.yamlfile import parse_yaml
-from edge_agent.config_certs import check_tls
+from edge_agent.config.certs import check_tls
 from gateway.mqtt import MqttSettings
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

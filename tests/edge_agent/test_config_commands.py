@@ -11,7 +11,7 @@ import pytest
 from device_profiles.errors import ConfigError
 from device_profiles.library import SHIPPED, Library
 from device_profiles.schema import Point
-from edge_agent.config import load_config
+from edge_agent.config.load import load_config
 
 PROFILE = """\
 profile: test-fan

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from edge_agent import config_ports
 from edge_agent.cli import invoke
 from edge_agent.cli.schema import File, schema_of
-from edge_agent.config_report import examine
+from edge_agent.config import ports
+from edge_agent.config.report import examine
 
 GOOD = """\
 agent: {id: gw-01, site: hq, tz: Asia/Shanghai}
@@ -101,7 +101,7 @@ def test_a_secret_that_others_can_read_is_a_problem_here(tmp_path: Path, agent_y
 
 def test_a_port_that_does_not_exist(agent_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agent_yaml.write_text(GOOD.replace("tcp://127.0.0.1:5020", "serial:/dev/ttyUSB77"))
-    monkeypatch.setattr(config_ports, "ports", lambda: ["/dev/serial/by-id/usb-FTDI-1"])
+    monkeypatch.setattr(ports, "ports", lambda: ["/dev/serial/by-id/usb-FTDI-1"])
     (problem,) = examine(agent_yaml).problems
     assert str(problem) == (
         "agent.yaml:4 links.tcp-1: there is no port /dev/ttyUSB77. there are /dev/serial/by-id/usb-FTDI-1"

@@ -9,7 +9,7 @@ import pytest
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Virtual
-from edge_agent.config import load_config
+from edge_agent.config.load import load_config
 from edge_agent.model import Config
 
 HEAD = """\

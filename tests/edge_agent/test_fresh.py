@@ -1,6 +1,6 @@
 """What a point shows now, and how old that is."""
 
-from edge_agent.fresh import Fresh, FreshValues
+from edge_agent.polling.fresh import Fresh, FreshValues
 from tests.edge_agent.poll_world import device, point, world
 
 

@@ -3,8 +3,8 @@
 from drivers.base import LinkConfig
 from drivers.fake_network import FakeNetwork
 from edge_agent.cli.points import table_of
-from edge_agent.fresh import FreshValues
 from edge_agent.latest import points_of
+from edge_agent.polling.fresh import FreshValues
 from tests.edge_agent.poll_world import device, point, world
 from tests.edge_agent.test_fresh import Said
 

@@ -7,8 +7,8 @@ from device_profiles.schema import Point
 from drivers.fake import FakeDevice
 from edge_agent.conversion import Converter
 from edge_agent.describe import meta
-from edge_agent.learned import identity_of, learned_point
 from edge_agent.normalize import Normalizer
+from edge_agent.polling.learned import identity_of, learned_point
 from tests.edge_agent.poll_world import RTT_S, device, point, world
 
 

@@ -10,7 +10,7 @@ import pytest
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Modbus, Point, ScaleFrom
 from drivers.base import Batch, LinkConfig
-from edge_agent.config import load_config, load_drivers
+from edge_agent.config.load import load_config, load_drivers
 from edge_agent.line_load import gap_s, groups_of, link_loads, percent, request_s
 
 LINE = LinkConfig(id="rs485-1", kind="serial", path="/dev/ttyUSB0", baud=9600, parity="E")

@@ -9,7 +9,7 @@ from drivers.base import LinkConfig
 from drivers.fake_network import FakeMemory, FakeNetwork
 from edge_agent.encode import builders
 from edge_agent.normalize import Normalizer
-from edge_agent.recalling import LONGEST_MS, Gaps
+from edge_agent.polling.recalling import LONGEST_MS, Gaps
 from tests.edge_agent.poll_world import World, device, point, world
 
 NETWORK = LinkConfig(id="bacnet-1", kind="fake", timeout_s=3)

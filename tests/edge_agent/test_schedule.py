@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.schedule import PROBE_SHARE, Entry, Probes, Schedule
+from edge_agent.polling.schedule import PROBE_SHARE, Entry, Probes, Schedule
 
 UTC = 1_795_356_000_000
 """A whole quarter hour, at monotonic second 0 of these tests."""

@@ -3,7 +3,7 @@
 import pytest
 
 from device_profiles.reading import PointFault, Sample
-from edge_agent.subscription import FIRST_RETRY_S, LAST_RETRY_S, Subscription, audit_period_s
+from edge_agent.polling.subscription import FIRST_RETRY_S, LAST_RETRY_S, Subscription, audit_period_s
 from tests.edge_agent.poll_world import device, point
 
 

@@ -13,7 +13,7 @@ from drivers.fake import FakeDriver
 from edge_agent.clock import VirtualClock
 from edge_agent.clock_gate import ClockGate
 from edge_agent.model import Device
-from edge_agent.poller import LinkPoller
+from edge_agent.polling.poller import LinkPoller
 from tests.edge_agent.poll_world import LINE, RTT_S, Recorder, answering, device, point
 
 NOW_MS = 1_795_355_245_000

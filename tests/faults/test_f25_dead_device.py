@@ -8,7 +8,7 @@ import pytest
 from device_profiles.errors import DeviceTimeout
 from drivers.base import Address, Batch, Session
 from edge_agent.model import Device
-from edge_agent.schedule import PROBE_SHARE
+from edge_agent.polling.schedule import PROBE_SHARE
 from tests.edge_agent.poll_world import LINE, World, device, point, world
 
 DEVICES = 100

@@ -26,7 +26,7 @@ from drivers.base import BacnetLink, LinkConfig
 from edge_agent import metrics
 from edge_agent.clock import SystemClock
 from edge_agent.model import Device
-from edge_agent.poller import LinkPoller
+from edge_agent.polling.poller import LinkPoller
 from firmware_sim.bacnet.device import BacnetDevice
 from firmware_sim.bacnet.models import load_model
 from firmware_sim.bacnet.orders import apply_fault, heal

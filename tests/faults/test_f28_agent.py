@@ -15,7 +15,7 @@ from device_profiles.resolve import prefixed
 from drivers.registry import load_driver
 from edge_agent.clock import SystemClock
 from edge_agent.model import Device
-from edge_agent.poller import LinkPoller
+from edge_agent.polling.poller import LinkPoller
 
 
 class Heard:

@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.clock import VirtualClock
 from edge_agent.model import Device
-from edge_agent.supervisor import CRASHES
+from edge_agent.polling.supervisor import CRASHES
 from tests.edge_agent.poll_world import LINE, World, answering, device, point, world
 
 PERIOD_S = 5.0

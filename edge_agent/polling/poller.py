@@ -15,17 +15,17 @@ import structlog
 
 from device_profiles.errors import LinkError, LinkLost
 from drivers.base import Address, CanRecall, CanSubscribe, Driver, Layout, LinkConfig, Session
-from edge_agent.asked import Asked, AskQueue, Job
 from edge_agent.clock import Clock
-from edge_agent.lanes import Lanes
-from edge_agent.listener import Listener
 from edge_agent.model import Device
-from edge_agent.polled import DOWN_AFTER, Group, Mode, Polled, Sink
-from edge_agent.reader import Reader
-from edge_agent.recalling import Recaller
-from edge_agent.schedule import PROBE_SHARE, Entry
-from edge_agent.supervisor import Backoff, Supervisor
-from edge_agent.turns import Turns
+from edge_agent.polling.asked import Asked, AskQueue, Job
+from edge_agent.polling.lanes import Lanes
+from edge_agent.polling.listener import Listener
+from edge_agent.polling.polled import DOWN_AFTER, Group, Mode, Polled, Sink
+from edge_agent.polling.reader import Reader
+from edge_agent.polling.recalling import Recaller
+from edge_agent.polling.schedule import PROBE_SHARE, Entry
+from edge_agent.polling.supervisor import Backoff, Supervisor
+from edge_agent.polling.turns import Turns
 from gateway.contract.messages import State
 
 SILENT_S = 30.0

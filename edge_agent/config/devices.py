@@ -20,10 +20,10 @@ from device_profiles.schema import Point, Profile
 from device_profiles.yamlfile import KeyPath
 from drivers.base import Limits
 from drivers.link import CARRIERS
-from edge_agent.config_commands import narrowed
-from edge_agent.config_links import Link
-from edge_agent.config_points import planned
-from edge_agent.config_schema import DeviceEntry, InstanceEntry, LimitsEntry
+from edge_agent.config.commands import narrowed
+from edge_agent.config.links import Link
+from edge_agent.config.points import planned
+from edge_agent.config.schema import DeviceEntry, InstanceEntry, LimitsEntry
 from edge_agent.model import Device
 from gateway.contract.topics import is_id
 

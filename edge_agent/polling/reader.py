@@ -17,9 +17,9 @@ from device_profiles.reading import Acquisition
 from drivers.base import Batch, CanCount, CanLearn, CanLocate, CanSubscribe, Driver, LinkConfig, Session
 from edge_agent.clock import Clock
 from edge_agent.form import Form
-from edge_agent.polled import Group, Polled
-from edge_agent.recalling import Recaller
-from edge_agent.schedule import Entry
+from edge_agent.polling.polled import Group, Polled
+from edge_agent.polling.recalling import Recaller
+from edge_agent.polling.schedule import Entry
 
 TOGETHER_S = 1.0
 """Batches of a device that end within this share one acquisition."""

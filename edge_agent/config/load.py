@@ -21,11 +21,11 @@ from device_profiles.yamlfile import Document, KeyPath, read_yaml
 from drivers.base import Driver
 from drivers.registry import DRIVERS, load_driver
 from edge_agent.commands.policy import Policy
-from edge_agent.config_commands import read_commands
-from edge_agent.config_devices import MAX_DEVICES, DeviceReader
-from edge_agent.config_links import Link, read_links, with_files
-from edge_agent.config_schema import AgentEntry, AgentFile, CommandsEntry, DeviceEntry, MqttEntry, VirtualEntry
-from edge_agent.config_virtual import PROTOCOL, read_virtual
+from edge_agent.config.commands import read_commands
+from edge_agent.config.devices import MAX_DEVICES, DeviceReader
+from edge_agent.config.links import Link, read_links, with_files
+from edge_agent.config.schema import AgentEntry, AgentFile, CommandsEntry, DeviceEntry, MqttEntry, VirtualEntry
+from edge_agent.config.virtual import PROTOCOL, read_virtual
 from edge_agent.line_load import link_loads
 from edge_agent.model import Config, Device, SpoolSettings
 from gateway.mqtt_config import read_mqtt

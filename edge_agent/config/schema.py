@@ -1,7 +1,7 @@
 """What agent.yaml may say: the pydantic models behind it, which also give the JSON Schema for editors.
 
-Shape only. What needs the rest of the file, the profiles or the machine is checked by `config_links`, `config_devices`,
-`config_virtual` and `gateway.mqtt_config`.
+Shape only. What needs the rest of the file, the profiles or the machine is checked by `links`, `devices`,
+`virtual` and `gateway.mqtt_config`.
 """
 
 from __future__ import annotations

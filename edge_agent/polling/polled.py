@@ -16,13 +16,13 @@ from device_profiles.schema import Expect, Param, Point
 from drivers.base import Address, Batch, Driver, Layout, LinkConfig
 from edge_agent.clock import Clock
 from edge_agent.form import Form
-from edge_agent.group import Group as Group
-from edge_agent.learned import IDENTITY, identity_of
 from edge_agent.line_load import groups_of
 from edge_agent.model import Device
 from edge_agent.normalize import Heard, Normalizer
-from edge_agent.recalling import Gaps
-from edge_agent.subscription import Subscription, audit_period_s
+from edge_agent.polling.group import Group as Group
+from edge_agent.polling.learned import IDENTITY, identity_of
+from edge_agent.polling.recalling import Gaps
+from edge_agent.polling.subscription import Subscription, audit_period_s
 from gateway.contract.messages import MAX_SAMPLES, State
 
 DOWN_AFTER = 3

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from device_profiles.library import HEARTBEAT_S
 from device_profiles.schema import Point, Profile
-from edge_agent.config_schema import PointEntry
+from edge_agent.config.schema import PointEntry
 
 Overrides = Mapping[str, PointEntry | Literal[False]]
 

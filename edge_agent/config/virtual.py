@@ -11,7 +11,7 @@ from device_profiles.problems import Problems
 from device_profiles.schema import Point, Profile, Source, Virtual
 from device_profiles.vocabulary import vocabulary
 from device_profiles.yamlfile import KeyPath
-from edge_agent.config_schema import VirtualEntry, VirtualPoint
+from edge_agent.config.schema import VirtualEntry, VirtualPoint
 from edge_agent.model import Device
 
 PROTOCOL = "virtual"

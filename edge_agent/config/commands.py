@@ -17,7 +17,7 @@ from device_profiles.secrets import named_file
 from device_profiles.yamlfile import KeyPath
 from edge_agent.commands.policy import Key, Policy
 from edge_agent.commands.signature import public_key_of
-from edge_agent.config_schema import CommandsEntry, PointEntry, WriteEntry
+from edge_agent.config.schema import CommandsEntry, PointEntry, WriteEntry
 
 _SMALLER = ("max", "step", "per_hour", "hold_max")
 _LARGER = ("min", "min_interval", "priority")

@@ -14,9 +14,9 @@ from device_profiles.errors import ConfigError
 from device_profiles.library import Library
 from device_profiles.problems import Problems, finding
 from device_profiles.yamlfile import read_yaml
-from edge_agent.config import build_config, load_drivers
-from edge_agent.config_certs import check_tls
-from edge_agent.config_ports import check_ports
+from edge_agent.config.certs import check_tls
+from edge_agent.config.load import build_config, load_drivers
+from edge_agent.config.ports import check_ports
 from edge_agent.line_load import LinkLoad, groups_of, link_loads
 from edge_agent.model import Config, Device
 

@@ -11,9 +11,9 @@ import structlog
 
 from device_profiles.errors import ConfigError, DeviceError
 from edge_agent.clock import Clock
-from edge_agent.polled import Group, Polled
-from edge_agent.reader import Outcome, Reader
-from edge_agent.schedule import Entry, Probes, Schedule
+from edge_agent.polling.polled import Group, Polled
+from edge_agent.polling.reader import Outcome, Reader
+from edge_agent.polling.schedule import Entry, Probes, Schedule
 
 _log = structlog.get_logger("poller")
 

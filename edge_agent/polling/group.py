@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from device_profiles.schema import Point
 from drivers.base import Batch
 from edge_agent.form import Form
-from edge_agent.schedule import Entry
+from edge_agent.polling.schedule import Entry
 
 if TYPE_CHECKING:
-    from edge_agent.polled import Polled
+    from edge_agent.polling.polled import Polled
 
 
 class Group:

@@ -21,7 +21,7 @@ from drivers.base import CanRecall, Recalled
 from edge_agent.clock import Clock
 
 if TYPE_CHECKING:
-    from edge_agent.polled import Polled
+    from edge_agent.polling.polled import Polled
 
 LONGEST_MS = 7 * 86_400_000
 POLLS = 2

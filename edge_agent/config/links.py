@@ -14,7 +14,7 @@ from device_profiles.problems import Problems
 from device_profiles.secrets import check_mode, named_file
 from device_profiles.yamlfile import KeyPath
 from drivers.link import BACNET_PORT, OPCUA_PORT, BacnetLink, LinkConfig, OpcUaLink, parse_link
-from edge_agent.config_schema import LinkEntry
+from edge_agent.config.schema import LinkEntry
 from gateway.contract.topics import is_id
 
 _SAME = ("kind", "host", "port", "path", "baud", "parity", "stop_bits", "data_bits", "echo")

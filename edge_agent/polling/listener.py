@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from device_profiles.reading import Acquisition
 from drivers.base import CanSubscribe, Change, Unsubscribed
 from edge_agent.clock import Clock
-from edge_agent.polled import Polled
+from edge_agent.polling.polled import Polled
 
 GATHER_S = 0.02
 """Between two turns: what a device reports in one burst shares a message, and the reads of the link have their turn as well."""
