@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AliasChoices, Discriminator, Field, Tag, field_validator, model_validator
 
+from .address_meters import Dlt645 as Dlt645
 from .bacnet import MAX_INSTANCE, parse_object
+from .strict import Strict as Strict
 
 Table = Literal["holding", "input", "coil", "discrete"]
 
@@ -48,12 +50,6 @@ SHORT_SCHEMA: dict[str, Any] = {
 }
 
 PREFIX = "{prefix}"
-
-
-class Strict(BaseModel):
-    """A key that is not known is an error, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Modbus(Strict):
@@ -171,52 +167,6 @@ class OpcUa(Strict):
         """The address on the device of this prefix."""
         given = {"node": self.node, "path": self.path}
         return self.model_copy(update={key: text and text.replace(PREFIX, prefix) for key, text in given.items()})
-
-
-class Dlt645(Strict):
-    """A value of a DL/T 645 meter, by data identifier (four bytes of -2007, two of -1997, the highest first).
-
-    `format` is the standard's: `XXXXXX.XX` are eight digits, two of them behind the point; letters other than X (`YYMMDDWW`,
-    `NNNNNNNNNNNN`) are digits that make a text. A `block` (FF in one byte of the identifier) is read instead where the meter
-    knows it; its items are of one format, and `item` counts them from 0.
-    """
-
-    di: int = Field(ge=0, le=0xFFFFFFFF, strict=True)
-    format: str = Field(default="XXXXXX.XX", pattern=r"^(X{1,16}(\.X{1,8})?|[YMDWhmsN]{2,24})$")
-    signed: bool = False
-    block: int | None = Field(default=None, ge=0, le=0xFFFFFFFF, strict=True)
-    item: int = Field(default=0, ge=0, le=99)
-
-    @model_validator(mode="after")
-    def _whole_bytes(self) -> Self:
-        if sum(letter != "." for letter in self.format) % 2:
-            raise ValueError(f"{self.format} has an odd number of digits; write a leading digit too, as XX.XX")
-        if self.item and self.block is None:
-            raise ValueError("item is a place in a block: give block")
-        return self
-
-    @property
-    def is_text(self) -> bool:
-        return self.format[0] != "X"
-
-    @property
-    def size(self) -> int:
-        """Bytes on the wire."""
-        return sum(letter != "." for letter in self.format) // 2
-
-    @property
-    def places(self) -> int:
-        """Digits behind the point."""
-        return len(self.format.partition(".")[2])
-
-    @property
-    def reference(self) -> str | None:
-        """The address as people write it."""
-        return f"{self.di:08X}" if self.di > 0xFFFF else f"{self.di:04X}"
-
-    def shifted(self, step: int) -> Self:
-        """Meters are told apart by their number."""
-        return self
 
 
 class Virtual(Strict):

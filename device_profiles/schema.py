@@ -25,6 +25,8 @@ from .address import Virtual as Virtual
 from .bacnet import VALUE_TYPES, parse_object
 from .control import Operation as Operation
 from .control import Write as Write
+from .credential import Credential as Credential
+from .events import EventSource as EventSource
 
 IdText = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 PointId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -310,7 +312,9 @@ class Profile(Strict):
     """Where the device holds its serial number."""
     points: tuple[Point, ...]
     instances: Instances | None = None
-    events: tuple[dict[str, Any], ...] = ()
+    events: tuple[EventSource, ...] = ()
+    credential: Credential | None = None
+    """How it says which card it was."""
     operations: tuple[Operation, ...] = ()
     caveats: tuple[Caveat, ...] = ()
     source: Source

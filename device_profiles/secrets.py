@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from .address import Strict
+from .errors import ConfigError
 from .findings import shown
 from .problems import Problems
 from .yamlfile import KeyPath
@@ -76,6 +77,19 @@ def read_secret(secret: Secret, folder: Path, path: KeyPath, problems: Problems)
     if not text or len(content) > MAX_BYTES or "\n" in text:
         problems.add((*path, "file"), f"{shown(str(file))} is empty or not one line", "write the secret into one line")
         return None
+    return text
+
+
+def secret_text(secret: Secret) -> str:
+    """The secret itself, when it is needed. Raises ConfigError, which does not contain it."""
+    name = f"environment variable {secret.env}" if secret.env is not None else f"file {secret.file}"
+    try:
+        text = os.environ.get(secret.env, "") if secret.env is not None else Path(secret.file or "").read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the secret in {name} cannot be read", next_step="check the file and its owner") from error
+    text = text.rstrip("\r\n")
+    if not text:
+        raise ConfigError(f"the secret in {name} is empty", next_step="write it there, in one line")
     return text
 
 

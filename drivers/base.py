@@ -16,10 +16,13 @@ from device_profiles.control import Operation
 from device_profiles.errors import ConfigError
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Point
+from device_profiles.secrets import Secret
 
 from .link import LINK_KINDS as LINK_KINDS
 from .link import BacnetLink as BacnetLink
+from .link import HttpLink as HttpLink
 from .link import LinkConfig as LinkConfig
+from .link import ListenLink as ListenLink
 from .link import OpcUaLink as OpcUaLink
 from .link import parse_link as parse_link
 
@@ -39,6 +42,12 @@ class Address:
     unit: int | str
     device: str = ""
     """The device's id, for error texts."""
+    at: str = ""
+    """`host` or `host:port` of the device itself, where a link has many of them or they dial in."""
+    secret: Secret | None = None
+    """Where the device's own secret is (a key, a token): read when it is needed, kept nowhere."""
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The device's options, as its profile names them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,24 @@ from urllib.parse import parse_qsl, urlsplit
 
 from device_profiles.errors import ConfigError
 
-LINK_KINDS = ("tcp", "rtu+tcp", "serial", "bacnet", "opcua", "fake")
+LINK_KINDS = ("tcp", "rtu+tcp", "serial", "bacnet", "opcua", "http", "http-listen", "tcp-listen", "udp", "fake")
+_LINES = ("serial", "rtu+tcp")
 CARRIERS: dict[str, tuple[str, ...]] = {
     "modbus": ("tcp", "rtu+tcp", "serial", "fake"),
     "bacnet": ("bacnet",),
     "opcua": ("opcua",),
-    "dlt645-2007": ("serial", "rtu+tcp"),
-    "dlt645-1997": ("serial", "rtu+tcp"),
+    "dlt645-2007": _LINES,
+    "dlt645-1997": _LINES,
+    "cjt188": _LINES,
+    "mbus": _LINES,
+    "osdp": _LINES,
+    "strings": (*_LINES, "tcp", "tcp-listen", "udp"),
+    "uhppote": ("udp",),
+    "isapi": ("http", "http-listen"),
+    "zkteco-push": ("http-listen",),
+    "rest": ("http",),
+    "onvif": ("http",),
+    "pjlink": ("tcp",),
 }
 """The kinds of link that carry a protocol."""
 
@@ -70,6 +81,39 @@ class OpcUaLink:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpLink:
+    """What an `http` link (we ask a host) needs beyond `LinkConfig.host`, `port`."""
+
+    tls: bool = False
+    ca_file: str = ""
+    """The authority, or the device's own certificate; "" = what the system trusts."""
+    verify: bool = True
+    """False takes any certificate: encrypted, and nobody knows with whom. Warned of."""
+    user: str = ""
+    password_file: str = ""
+    """Read when connecting. Digest authentication; basic only within TLS."""
+    path: str = ""
+    """What goes before every path of a device's interface."""
+    parallel: int = 2
+    """Requests to the host at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenLink:
+    """What a link where devices dial in (`http-listen`, `tcp-listen`, `udp`) needs beyond our own `LinkConfig.host`, `port`."""
+
+    allow: tuple[str, ...] = ()
+    """Addresses and networks (CIDR) that may speak to us; others are refused and counted. Empty: those of the devices (`at`)."""
+    certificate: str = ""
+    key: str = ""
+    """Our certificate and its key (PEM) for TLS on `http-listen` and `tcp-listen`; "" = none."""
+    silent_s: float = 120.0
+    """A device that was not heard for so long is down."""
+    broadcast: str = ""
+    """`udp`: `host:port` where devices are asked all at once; "" = each at its own address only."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkConfig:
     """One wire or socket with one owner.
 
@@ -95,6 +139,10 @@ class LinkConfig:
     """Set on a `bacnet` link, and only there."""
     opcua: OpcUaLink | None = None
     """Set on an `opcua` link, and only there."""
+    http: HttpLink | None = None
+    """Set on an `http` link, and only there."""
+    listen: ListenLink | None = None
+    """Set on `http-listen`, `tcp-listen` and `udp` links, and only there."""
 
     @property
     def is_line(self) -> bool:
@@ -108,6 +156,10 @@ class LinkConfig:
             return f"{self.path} {self.baud} {self.data_bits}{self.parity}{self.stop_bits}"
         if self.opcua is not None:
             return f"opc.tcp://{self.host}:{self.port}{self.opcua.path}"
+        if self.http is not None:
+            return f"http{'s' * self.http.tls}://{self.host}:{self.port}{self.http.path}"
+        if self.listen is not None:
+            return f"{self.kind}://{self.host}:{self.port}"
         return f"{self.host}:{self.port}"
 
     @property
@@ -227,4 +279,56 @@ def _opcua_link(text: str, link_id: str, where: str) -> LinkConfig:
     return LinkConfig(id=link_id, kind="opcua", host=parts.hostname, port=port or OPCUA_PORT, timeout_s=5.0, opcua=own)
 
 
-_OWN_FORMS = {"bacnet": _bacnet_link, "opc.tcp": _opcua_link}
+_LISTEN_PORTS = {"http-listen": 8090, "tcp-listen": 8091, "udp": 60001}
+
+
+def _http_link(text: str, link_id: str, where: str) -> LinkConfig:
+    shape = "write http://192.168.1.64 or https://192.168.1.64:8443"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"this is no address ({error})", where=where, next_step=shape) from error
+    if parts.username or parts.password:
+        step = "give user and password_file in the configuration, or --user and --password-file"
+        raise ConfigError("a password has no place in an address", where="--link", next_step=step)
+    if not parts.hostname or port == 0 or parts.query:
+        raise ConfigError("this is no host and port", where=where, next_step=shape)
+    tls = parts.scheme == "https"
+    own = HttpLink(tls=tls, path=parts.path.rstrip("/"))
+    return LinkConfig(
+        id=link_id, kind="http", host=parts.hostname, port=port or (443 if tls else 80), timeout_s=5.0, http=own
+    )
+
+
+def _listen_link(text: str, link_id: str, where: str) -> LinkConfig:
+    kind = text.partition(":")[0]
+    shape = f"write {kind}://0.0.0.0:{_LISTEN_PORTS[kind]}?allow=192.168.1.0/24"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"this is no address of ours ({error})", where=where, next_step=shape) from error
+    if not parts.hostname or parts.username or parts.path not in ("", "/"):
+        raise ConfigError("this is no address of ours to listen at", where=where, next_step=shape)
+    own = ListenLink()
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key == "allow":
+            own = replace(own, allow=tuple(each.strip() for each in value.split(",") if each.strip()))
+        elif key == "broadcast" and kind == "udp" and value:
+            own = replace(own, broadcast=value)
+        else:
+            raise ConfigError(f"unknown option {key}={value!r}", where=where, next_step="known are allow, broadcast")
+    number = _LISTEN_PORTS[kind] if port is None else port
+    return LinkConfig(id=link_id, kind=kind, host=parts.hostname, port=number, listen=own)
+
+
+_OWN_FORMS = {
+    "bacnet": _bacnet_link,
+    "opc.tcp": _opcua_link,
+    "http": _http_link,
+    "https": _http_link,
+    "http-listen": _listen_link,
+    "tcp-listen": _listen_link,
+    "udp": _listen_link,
+}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point, Profile
-from drivers.base import Limits, LinkConfig
+from device_profiles.secrets import Secret
+from drivers.base import Address, Limits, LinkConfig
+from drivers.listening import Listened
 from edge_agent.commands.policy import Policy
 from gateway.mqtt import MqttSettings
 
@@ -44,6 +46,20 @@ class Device:
     limits: Limits = Limits()
     disabled: str | None = None
     """Why nobody polls it now; None = polled."""
+    at: str = ""
+    """`host` or `host:port` of its own, on links that have many."""
+    secret: Secret | None = None
+    direction: Literal["in", "out"] | None = None
+    """Which way one goes who is let through here."""
+
+    @property
+    def address(self) -> Address:
+        """Where its driver finds it."""
+        return Address(self.unit, self.id, self.at, self.secret, self.options)
+
+    def listened(self, tz: str) -> Listened:
+        """What its driver needs to tell its events."""
+        return Listened(self.address, self.profile.events, self.profile.credential, self.direction, tz)
 
 
 @dataclass(frozen=True, slots=True)

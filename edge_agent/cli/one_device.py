@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from device_profiles.library import Library
 from device_profiles.reading import Acquisition, PointFault, Raw, Sample
 from device_profiles.resolve import needs_prefix, options_of, points_of, prefixed
 from device_profiles.schema import Expect, Modbus, Param, Point, PointType, Profile, Table, WordOrder
-from drivers.base import Address, Batch, CanLearn, CanLocate, Driver, Layout, Limits, LinkConfig, Session
+from drivers.base import Batch, CanLearn, CanLocate, Driver, Layout, Limits, LinkConfig, Session
 from edge_agent.model import Device
 from edge_agent.normalize import Normalizer
 from edge_agent.polling.learned import learned_point, published_unit
@@ -74,7 +74,7 @@ class OneDevice:
         self._session = session
         self._link = link
         self._raw = raw
-        self._address = Address(device.unit, device.name and device.id)
+        self._address = device.address if device.name else replace(device.address, device="")
         self._points = {point.id: point for point in device.points}
         self._layout: Layout | None = None
         self._memory: Mapping[str, Any] = {}

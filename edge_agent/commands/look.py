@@ -54,7 +54,7 @@ class Target:
 
     @property
     def address(self) -> Address:
-        return Address(self.device.unit, self.device.id)
+        return self.device.address
 
     @property
     def rules(self) -> Write:
@@ -80,7 +80,7 @@ def direct(session: Session) -> Ask:
 async def locate(session: Session, device: Device) -> Layout | None:
     """Where the device keeps its points, for those without an agent that remembers it. Raises DeviceError, LinkError."""
     if isinstance(session, CanLocate) and session.needs_locating(device.points):
-        return await session.locate(Address(device.unit, device.id), device.points)
+        return await session.locate(device.address, device.points)
     return None
 
 

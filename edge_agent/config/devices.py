@@ -5,18 +5,18 @@ Linear in the number of devices: equal devices share one tuple of points, so 100
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from device_profiles.bacnet import MAX_INSTANCE
 from device_profiles.errors import ProfileError
 from device_profiles.findings import shown
 from device_profiles.library import Library
 from device_profiles.problems import Problems
 from device_profiles.resolve import instance_id, needs_prefix, options_of, points_of, prefixed
 from device_profiles.schema import Point, Profile
+from device_profiles.secrets import Secret, read_secret
 from device_profiles.yamlfile import KeyPath
 from drivers.base import Limits
 from drivers.link import CARRIERS
@@ -24,13 +24,12 @@ from edge_agent.config.commands import narrowed
 from edge_agent.config.links import Link
 from edge_agent.config.points import planned
 from edge_agent.config.schema import DeviceEntry, InstanceEntry, LimitsEntry
+from edge_agent.config.units import wrong_unit
 from edge_agent.model import Device
 from gateway.contract.topics import is_id
 
 MAX_DEVICES = 250_000
 """More is no site but a mistake in a generator."""
-
-_METER = re.compile(r"(AA){0,6}[0-9]*")
 
 
 @dataclass(slots=True)
@@ -43,6 +42,8 @@ class DeviceReader:
     library: Library
     protocols: Sequence[str]
     problems: Problems
+    folder: Path = Path()
+    """Where relative paths of secrets begin."""
     _ids: dict[str, str] = field(default_factory=dict)
     _addresses: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _profiles: dict[str, Profile | None] = field(default_factory=dict)
@@ -95,6 +96,9 @@ class DeviceReader:
             ext=entry.ext,
             limits=_limits(profile, entry.limits),
             disabled=entry.disabled,
+            at=entry.at or "",
+            secret=self._secret(entry, path),
+            direction=entry.dir,
         )
         devices = [device] if device.points else []
         if profile.instances is not None:
@@ -143,58 +147,24 @@ class DeviceReader:
             what = f"{profile.profile} speaks {profile.protocol}, which a {link.config.kind} link does not carry"
             self.problems.add((*path, "link"), what, f"use a link of kind {' or '.join(carriers)}")
             return False
-        if profile.protocol == "bacnet":
-            return self._check_instance(entry.unit, (*path, "unit"))
-        if profile.protocol.startswith("dlt645-"):
-            return self._check_meter(entry.unit, (*path, "unit"))
-        if profile.protocol != "modbus":
-            return True
-        unit, at = entry.unit, (*path, "unit")
-        if unit is None:
-            self.problems.add(at, "unit is missing", "add unit")
-            return False
-        is_direct = link.config.kind in ("tcp", "fake")
-        if is_direct and unit in (0, 255):  # Modbus Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.2
-            return True
-        if isinstance(unit, int) and 1 <= unit <= 247:
-            return True
-        if unit == 0:
-            self.problems.add(
-                at, "0 is the broadcast unit, which nobody answers", "give the meter's own unit, 1 to 247"
-            )
-        else:
-            step = "give a unit of 1 to 247" + (" (or 255 for a device with its own address)" if is_direct else "")
-            self.problems.add(at, f"{shown(unit)} is no Modbus unit", step)
-        return False
-
-    def _check_instance(self, unit: int | str | None, at: KeyPath) -> bool:
-        if unit is None:
-            self.problems.add(at, "unit is missing", "add unit: the device's BACnet instance")
-            return False
-        if isinstance(unit, int) and 0 <= unit <= MAX_INSTANCE:
-            return True
-        self.problems.add(at, f"{shown(unit)} is no BACnet device instance", f"give a number of 0 to {MAX_INSTANCE}")
-        return False
-
-    def _check_meter(self, unit: int | str | None, at: KeyPath) -> bool:
-        """12 digits; leading AA stand for digits that need not be told."""
-        step = 'give the 12 digits of the meter\'s plate in quotes, as unit: "000012345678"'
-        if unit is None:
-            self.problems.add(at, "unit is missing", step)
-        elif isinstance(unit, int) or len(unit) != 12 or _METER.fullmatch(unit) is None:
-            self.problems.add(at, f"{shown(unit)} is no meter number", step)
-        elif unit == "9" * 12:
-            self.problems.add(at, "999999999999 is the broadcast address, which nobody answers", step)
-        else:
-            return True
-        return False
+        found = wrong_unit(profile.protocol, entry.unit, link.config)
+        if found is not None:
+            self.problems.add((*path, "unit"), *found)
+        return found is None
 
     def _check_address(self, entry: DeviceEntry, link: Link, path: KeyPath) -> None:
-        address = (*link.wire, entry.unit, entry.prefix)
+        address = (*link.wire, entry.unit, entry.prefix, entry.at)
         other = self._addresses.setdefault(address, entry.id)
         if other != entry.id:
             what = f"{entry.id} has the address of {other} ({link.config.place} unit {entry.unit})"
             self.problems.add((*path, "unit"), what, "give each device its own unit, or remove one")
+
+    def _secret(self, entry: DeviceEntry, path: KeyPath) -> Secret | None:
+        """Where the device's secret is, its file as a whole path; that it cannot be read is noted."""
+        secret = entry.secret
+        if secret is None or read_secret(secret, self.folder, (*path, "secret"), self.problems) is None:
+            return None
+        return secret if secret.file is None else Secret(file=str(self.folder / secret.file))
 
     def _check_prefix(self, entry: DeviceEntry, profile: Profile, path: KeyPath) -> None:
         if needs_prefix(profile) and entry.prefix is None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from device_profiles.errors import ConfigError
 from device_profiles.findings import shown
 from device_profiles.problems import Problems
 from device_profiles.secrets import check_mode, named_file
 from device_profiles.yamlfile import KeyPath
-from drivers.link import BACNET_PORT, OPCUA_PORT, BacnetLink, LinkConfig, OpcUaLink, parse_link
+from drivers.link import BACNET_PORT, OPCUA_PORT, BacnetLink, HttpLink, LinkConfig, ListenLink, OpcUaLink, parse_link
 from edge_agent.config.schema import LinkEntry
 from gateway.contract.topics import is_id
 
+T = TypeVar("T")
 _SAME = ("kind", "host", "port", "path", "baud", "parity", "stop_bits", "data_bits", "echo")
 _TIMES = {"timeout": "timeout_s", "connect_timeout": "connect_timeout_s", "turnaround": "turnaround_s"}
 _NEEDS = {
@@ -25,10 +26,27 @@ _NEEDS = {
     "serial": ("path",),
     "bacnet": ("host",),
     "opcua": ("host",),
+    "http": ("host",),
+    "http-listen": ("host", "port"),
+    "tcp-listen": ("host", "port"),
+    "udp": ("host", "port"),
     "fake": (),
 }
-_PORTS = {"bacnet": BACNET_PORT, "opcua": OPCUA_PORT}
-_SECONDS = {"ttl": "ttl_s", "apdu_timeout": "apdu_timeout_s", "segment_timeout": "segment_timeout_s"}
+_PORTS = {"bacnet": BACNET_PORT, "opcua": OPCUA_PORT, "http": 80}
+_LISTENING = ("http-listen", "tcp-listen", "udp")
+_SECONDS = {
+    "ttl": "ttl_s",
+    "apdu_timeout": "apdu_timeout_s",
+    "segment_timeout": "segment_timeout_s",
+    "silent": "silent_s",
+}
+_SECTIONS = ("bacnet", "opcua", "http", "listen")
+_FILES = {
+    "opcua": ("password_file", "certificate", "key"),
+    "http": ("password_file", "ca_file"),
+    "listen": ("certificate", "key"),
+}
+"""Keys of a section that name files."""
 _SERIAL_ONLY = ("path",)
 _NETWORK_ONLY = ("host", "port")
 
@@ -53,8 +71,8 @@ def wire_of(link: LinkConfig) -> tuple[str, ...]:
         return ("serial", os.path.realpath(link.path) if link.path.startswith("/") else link.path.upper())
     if link.kind == "fake":
         return ("fake", link.id)
-    if link.kind == "bacnet":
-        return ("bacnet", link.host.partition("/")[0], str(link.port))
+    if link.kind in ("bacnet", *_LISTENING):
+        return ("tcp-listen" if "listen" in link.kind else "udp", link.host.partition("/")[0], str(link.port))
     return ("network", link.host.lower(), str(link.port))
 
 
@@ -95,25 +113,33 @@ def _read_link(link_id: str, value: Any, path: KeyPath, problems: Problems) -> L
     if given.get("kind") in _PORTS and "port" not in given:
         base = replace(base, port=_PORTS[given["kind"]])
     config = LinkConfig(**{**_fields(base), **given, "id": link_id})
-    config = replace(config, bacnet=_bacnet(config, entry), opcua=_opcua(config, entry))
+    config = replace(
+        config,
+        bacnet=_own(config, entry, "bacnet", BacnetLink),
+        opcua=_own(config, entry, "opcua", OpcUaLink),
+        http=_own(config, entry, "http", HttpLink),
+        listen=_own(config, entry, "listen", ListenLink),
+    )
     before = problems.count
     _check(config, given.keys() | _said_by(entry), path, problems)
     _refuse_foreign_keys(config, entry, path, problems)
     return Link(config, entry.allow_overload, path) if problems.count == before else None
 
 
-def _bacnet(link: LinkConfig, entry: LinkEntry) -> BacnetLink | None:
-    if link.kind != "bacnet":
+def _own(link: LinkConfig, entry: LinkEntry, name: str, model: Callable[[], T]) -> T | None:
+    """What a link of this kind has beyond address and port: the short form, then the section of the entry."""
+    if not _is_of(name, link.kind):
         return None
-    given = {} if entry.bacnet is None else entry.bacnet.model_dump(exclude_none=True)
-    return replace(link.bacnet or BacnetLink(), **{_SECONDS.get(key, key): value for key, value in given.items()})
+    section = getattr(entry, name)
+    given = {} if section is None else section.model_dump(exclude_none=True)
+    base: Any = getattr(link, name) or model()
+    found: T = replace(base, **{_SECONDS.get(key, key): value for key, value in given.items()})
+    return found
 
 
-def _opcua(link: LinkConfig, entry: LinkEntry) -> OpcUaLink | None:
-    if link.kind != "opcua":
-        return None
-    given = {} if entry.opcua is None else entry.opcua.model_dump(exclude_none=True)
-    return replace(link.opcua or OpcUaLink(), **given)
+def _is_of(name: str, kind: str) -> bool:
+    """The section of this name belongs to links of this kind."""
+    return kind in _LISTENING if name == "listen" else kind == name
 
 
 def with_files(link: Link, folder: Path, data_dir: Path, problems: Problems) -> LinkConfig:
@@ -121,19 +147,26 @@ def with_files(link: Link, folder: Path, data_dir: Path, problems: Problems) -> 
 
     Certificates that nobody names are kept, and made, below `data_dir`.
     """
-    own = link.config.opcua
-    if own is None:
-        return link.config
-    at = (*link.path, "opcua")
-    files: dict[str, Any] = {}
-    for name in ("password_file", "certificate", "key"):
-        file = named_file(getattr(own, name) or None, folder, (*at, name), problems)
-        if file is not None:
-            files[name] = str(file)
-            if name != "certificate":
-                check_mode(file, (*at, name), problems)
-    pki = folder / own.pki if own.pki else data_dir / "pki"
-    return replace(link.config, opcua=replace(own, **files, pki=str(pki)))
+    config, changed = link.config, {}
+    for name, files in _FILES.items():
+        own = getattr(config, name)
+        if own is None:
+            continue
+        at = (*link.path, name)
+        found: dict[str, Any] = {}
+        for key in files:
+            file = named_file(getattr(own, key) or None, folder, (*at, key), problems)
+            if file is not None:
+                found[key] = str(file)
+                if key in ("password_file", "key"):
+                    check_mode(file, (*at, key), problems)
+        if name == "opcua":
+            found["pki"] = str(folder / own.pki if own.pki else data_dir / "pki")
+        changed[name] = replace(own, **found)
+    if config.http is not None and config.http.tls and not config.http.verify:
+        step = "give ca_file: the device's own certificate will do"
+        problems.warn((*link.path, "http", "verify"), "any certificate is taken, so anybody can be the device", step)
+    return replace(config, **changed)
 
 
 def _fields(link: LinkConfig) -> dict[str, Any]:
@@ -146,14 +179,15 @@ def _said_by(entry: LinkEntry) -> set[str]:
 
 
 def _refuse_foreign_keys(link: LinkConfig, entry: LinkEntry, path: KeyPath, problems: Problems) -> None:
-    for name in ("bacnet", "opcua"):
-        if getattr(entry, name) is not None and link.kind != name:
-            problems.add((*path, name), f"a {link.kind} link has no {name}", f"remove {name}, or write kind: {name}")
+    for name in _SECTIONS:
+        if getattr(entry, name) is not None and not _is_of(name, link.kind):
+            kinds = " or ".join(_LISTENING) if name == "listen" else name
+            problems.add((*path, name), f"a {link.kind} link has no {name}", f"remove {name}, or write kind: {kinds}")
 
 
 def _check(link: LinkConfig, said: set[str], path: KeyPath, problems: Problems) -> None:
     if not link.kind:
-        problems.add(path, "kind is missing", "add kind: tcp, rtu+tcp, serial, bacnet or opcua")
+        problems.add(path, "kind is missing", f"add kind: one of {', '.join(_NEEDS)}")
         return
     for name in _NEEDS[link.kind]:
         if name not in said:
@@ -177,7 +211,9 @@ def _refuse_shared_wires(links: Mapping[str, Link], problems: Problems) -> None:
     owners: dict[tuple[str, ...], Link] = {}
     for link in links.values():
         other = owners.setdefault(link.wire, link)
-        if other is not link and (link.config.is_line or other.config.is_line or link.config.kind == "bacnet"):
+        if other is not link and (
+            link.config.is_line or other.config.is_line or link.config.kind in ("bacnet", *_LISTENING)
+        ):
             same = "port" if link.config.kind == "serial" else "host and port"
             problems.add(
                 link.path,

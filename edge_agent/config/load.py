@@ -65,7 +65,7 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
             problems.add(("agent", "profiles", index), f"there is no folder {shown(str(profile_folder))}", step)
     library = profiles or Library.default(folders)
     places: dict[str, KeyPath] = {}
-    devices = _read_devices(data, links, library, places, problems)
+    devices = _read_devices(data, links, library, folder, places, problems)
     if not problems.count:
         _check_loads(links, devices, places, problems)
     data_dir = folder / (agent.data_dir if agent is not None else "")
@@ -138,6 +138,7 @@ def _read_devices(
     data: Mapping[str, Any],
     links: Mapping[str, Link],
     library: Library,
+    folder: Path,
     places: dict[str, KeyPath],
     problems: Problems,
 ) -> list[Device]:
@@ -157,6 +158,7 @@ def _read_devices(
         library=library,
         protocols=tuple(DRIVERS),
         problems=problems,
+        folder=folder,
     )
     before = problems.count
     polled: list[Device] = []

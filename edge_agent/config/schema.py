@@ -7,15 +7,17 @@ Shape only. What needs the rest of the file, the profiles or the machine is chec
 from __future__ import annotations
 
 from datetime import date
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 import gateway.mqtt_config
 from device_profiles.address import Strict
 from device_profiles.bacnet import MAX_INSTANCE
 from device_profiles.control import Interlock
 from device_profiles.schema import IdText, PointId
+from device_profiles.secrets import Secret
 from device_profiles.values import (
     Align,
     Bytes,
@@ -127,11 +129,58 @@ class OpcUaEntry(Strict):
         return self
 
 
+class HttpEntry(Strict):
+    """A host that is asked over HTTP. See `drivers.link.HttpLink`."""
+
+    tls: bool | None = None
+    ca_file: PathText | None = None
+    verify: bool | None = None
+    user: Text | None = None
+    password_file: PathText | None = None
+    path: Annotated[str, Field(pattern=r"^/[^\x00-\x20\x7f]*[^\x00-\x20\x7f/]$", max_length=1024)] | None = None
+    parallel: int | None = Field(default=None, ge=1, le=16)
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> HttpEntry:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file go together; give both, or neither")
+        return self
+
+
+class ListenEntry(Strict):
+    """Where devices dial in. See `drivers.link.ListenLink`."""
+
+    allow: tuple[Text, ...] | None = Field(default=None, max_length=1024)
+    certificate: PathText | None = None
+    key: PathText | None = None
+    silent: float | None = Field(default=None, ge=5, le=86_400)
+    broadcast: Text | None = None
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, allow: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for text in allow or ():
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{text[:40]!r} is no address and no network; write 192.168.1.0/24") from error
+        return allow
+
+    @model_validator(mode="after")
+    def _pair(self) -> ListenEntry:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together; give both, or neither")
+        return self
+
+
 class LinkEntry(Strict):
     """One wire or socket. `url` is the short form; the other keys go before what it says."""
 
     url: str | None = Field(default=None, max_length=1024, examples=["serial:/dev/ttyUSB0?baud=9600&parity=E"])
-    kind: Literal["tcp", "rtu+tcp", "serial", "bacnet", "opcua", "fake"] | None = None
+    kind: (
+        Literal["tcp", "rtu+tcp", "serial", "bacnet", "opcua", "http", "http-listen", "tcp-listen", "udp", "fake"]
+        | None
+    ) = None
     host: Host | Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$")] | None = None
     """Of the peer; on a `bacnet` link our own address there, as 192.168.1.10/24."""
     port: Port | None = None
@@ -150,6 +199,10 @@ class LinkEntry(Strict):
     """Only where kind is bacnet."""
     opcua: OpcUaEntry | None = None
     """Only where kind is opcua."""
+    http: HttpEntry | None = None
+    """Only where kind is http."""
+    listen: ListenEntry | None = None
+    """Only where devices dial in: kind is http-listen, tcp-listen or udp."""
 
 
 class WriteEntry(Strict):
@@ -261,6 +314,12 @@ class DeviceEntry(_Described):
     points: dict[PointId, PointEntry | Literal[False]] = Field(default_factory=dict)
     """Overrides by point; `false` leaves a point out."""
     limits: LimitsEntry = LimitsEntry()
+    at: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,253}(:[0-9]{1,5})?$")] | None = None
+    """`host` or `host:port` of the device itself, on links that have many or where devices dial in."""
+    secret: Secret | None = None
+    """The device's own secret: the key of an OSDP reader, the token of a device that dials in."""
+    dir: Literal["in", "out"] | None = None
+    """Which way one goes who is let through here, for readers and gates that do not say."""
     instances: dict[Annotated[int, Field(ge=1, le=256)], InstanceEntry] = Field(default_factory=dict)
 
 

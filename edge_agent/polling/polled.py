@@ -13,7 +13,7 @@ import structlog
 
 from device_profiles.reading import Acquisition, PointFault, Sample
 from device_profiles.schema import Expect, Param, Point
-from drivers.base import Address, Batch, Driver, Layout, LinkConfig
+from drivers.base import Batch, Driver, Layout, LinkConfig
 from edge_agent.clock import Clock
 from edge_agent.form import Form
 from edge_agent.line_load import groups_of
@@ -63,7 +63,7 @@ class Polled:
 
     def __init__(self, device: Device, clock: Clock, sink: Sink, memory: Mapping[str, Mapping[str, Any]]) -> None:
         self.device = device
-        self.address = Address(device.unit, device.id)
+        self.address = device.address
         kept = {name: memory.get(name, {}).get(device.id) for name in NAMESPACES}
         self.normalizer = Normalizer(device, {"counters": kept["counters"] or {}, "params": kept["params"] or {}})
         self.layout: Layout | None = kept["layouts"]

@@ -1,0 +1,55 @@
+"""Where a point is in a utility meter: addresses of the serial meter protocols."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from .strict import Strict
+
+
+class Dlt645(Strict):
+    """A value of a DL/T 645 meter, by data identifier (four bytes of -2007, two of -1997, the highest first).
+
+    `format` is the standard's: `XXXXXX.XX` are eight digits, two of them behind the point; letters other than X (`YYMMDDWW`,
+    `NNNNNNNNNNNN`) are digits that make a text. A `block` (FF in one byte of the identifier) is read instead where the meter
+    knows it; its items are of one format, and `item` counts them from 0.
+    """
+
+    di: int = Field(ge=0, le=0xFFFFFFFF, strict=True)
+    format: str = Field(default="XXXXXX.XX", pattern=r"^(X{1,16}(\.X{1,8})?|[YMDWhmsN]{2,24})$")
+    signed: bool = False
+    block: int | None = Field(default=None, ge=0, le=0xFFFFFFFF, strict=True)
+    item: int = Field(default=0, ge=0, le=99)
+
+    @model_validator(mode="after")
+    def _whole_bytes(self) -> Self:
+        if sum(letter != "." for letter in self.format) % 2:
+            raise ValueError(f"{self.format} has an odd number of digits; write a leading digit too, as XX.XX")
+        if self.item and self.block is None:
+            raise ValueError("item is a place in a block: give block")
+        return self
+
+    @property
+    def is_text(self) -> bool:
+        return self.format[0] != "X"
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire."""
+        return sum(letter != "." for letter in self.format) // 2
+
+    @property
+    def places(self) -> int:
+        """Digits behind the point."""
+        return len(self.format.partition(".")[2])
+
+    @property
+    def reference(self) -> str | None:
+        """The address as people write it."""
+        return f"{self.di:08X}" if self.di > 0xFFFF else f"{self.di:04X}"
+
+    def shifted(self, step: int) -> Self:
+        """Meters are told apart by their number."""
+        return self

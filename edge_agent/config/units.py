@@ -1,0 +1,64 @@
+"""What tells a device apart on its link, protocol by protocol: is a `unit` of agent.yaml one that can answer? Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from device_profiles.bacnet import MAX_INSTANCE
+from device_profiles.findings import shown
+from drivers.base import LinkConfig
+
+Unit = int | str | None
+Finding = tuple[str, str]
+"""(what is wrong, what to do)."""
+
+_METER = re.compile(r"(AA){0,6}[0-9]*")
+
+
+def wrong_unit(protocol: str, unit: Unit, link: LinkConfig) -> Finding | None:
+    """What is wrong with the unit of a device of this protocol; None when nothing is."""
+    check = _CHECKS.get(protocol)
+    return None if check is None else check(unit, link)
+
+
+def _modbus(unit: Unit, link: LinkConfig) -> Finding | None:
+    if unit is None:
+        return "unit is missing", "add unit"
+    is_direct = link.kind in ("tcp", "fake")
+    if is_direct and unit in (0, 255):  # Modbus Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.2
+        return None
+    if isinstance(unit, int) and 1 <= unit <= 247:
+        return None
+    if unit == 0:
+        return "0 is the broadcast unit, which nobody answers", "give the meter's own unit, 1 to 247"
+    step = "give a unit of 1 to 247" + (" (or 255 for a device with its own address)" if is_direct else "")
+    return f"{shown(unit)} is no Modbus unit", step
+
+
+def _bacnet(unit: Unit, link: LinkConfig) -> Finding | None:
+    if unit is None:
+        return "unit is missing", "add unit: the device's BACnet instance"
+    if isinstance(unit, int) and 0 <= unit <= MAX_INSTANCE:
+        return None
+    return f"{shown(unit)} is no BACnet device instance", f"give a number of 0 to {MAX_INSTANCE}"
+
+
+def _dlt645(unit: Unit, link: LinkConfig) -> Finding | None:
+    """12 digits; leading AA stand for digits that need not be told."""
+    step = 'give the 12 digits of the meter\'s plate in quotes, as unit: "000012345678"'
+    if unit is None:
+        return "unit is missing", step
+    if isinstance(unit, int) or len(unit) != 12 or _METER.fullmatch(unit) is None:
+        return f"{shown(unit)} is no meter number", step
+    if unit == "9" * 12:
+        return "999999999999 is the broadcast address, which nobody answers", step
+    return None
+
+
+_CHECKS: dict[str, Callable[[Unit, LinkConfig], Finding | None]] = {
+    "modbus": _modbus,
+    "bacnet": _bacnet,
+    "dlt645-2007": _dlt645,
+    "dlt645-1997": _dlt645,
+}
