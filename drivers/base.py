@@ -204,6 +204,8 @@ class Standing:
     """The highest slot of the priority array that holds a value (1 is highest); None = none, or there are no priorities."""
     ours: Raw | None = None
     """What stands in our own slot."""
+    has_slots: bool | None = None
+    """False: the device keeps no priority array for this point, so that there is nothing to release; None = it did not say."""
 
 
 @runtime_checkable

@@ -171,6 +171,8 @@ class FakeSession:
         slots = fake.slots.get(point.id)
         self._driver.writes.append(FakeWrite(device.unit, point.id, value, priority))
         if slots is None:
+            if value is None and priority is not None:  # as a BACnet device does
+                raise DeviceRefused("invalid data type", code=9, status="BadTypeMismatch", where=device.device)
             if value is None:
                 raise ConfigError("there is no priority to release", where=device.device)
             fake.values[point.id] = value
@@ -191,7 +193,7 @@ class FakeSession:
         slots = fake.slots.get(point.id)
         [value] = _answers(fake, Batch((point.id,)))
         if not slots:
-            return Standing(value)
+            return Standing(value, has_slots=None if priority is None else slots is not None)
         return Standing(value, min(slots), slots.get(priority or _LOWEST))
 
     async def operate(

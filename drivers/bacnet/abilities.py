@@ -124,8 +124,13 @@ class Abilities:
         if value.error is not None:
             return Standing(values.fault_of(value.error))
         shown = values.with_quality(values.raw_of(point, value.elements), flags, reliability)
-        slots = write.slots_of(last, priority) if last.ref.prop == write.PRIORITY_ARRAY else None
-        return Standing(shown) if slots is None else Standing(shown, slots.held_by, slots.ours)
+        if last.ref.prop != write.PRIORITY_ARRAY:
+            return Standing(shown)
+        slots = write.slots_of(last, priority)
+        if slots is None:
+            is_lacking = last.error is not None and last.error[1] == write.UNKNOWN_PROPERTY
+            return Standing(shown, has_slots=False if is_lacking else None)
+        return Standing(shown, slots.held_by, slots.ours, has_slots=True)
 
     # Recalling.
 

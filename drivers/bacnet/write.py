@@ -21,6 +21,8 @@ from .client import BacnetClient, Peer
 from .codec import Element, Ref, Result
 
 PRESENT_VALUE, PRIORITY_ARRAY, RELINQUISH_DEFAULT = 85, 87, 104
+UNKNOWN_PROPERTY = 32
+"""Error code: what an object without a priority array says of it."""
 PRIORITIES = range(8, 17)
 _SLOTS = 16
 

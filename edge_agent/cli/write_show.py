@@ -56,6 +56,8 @@ def _release_rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _priority(facts: Mapping[str, Any]) -> str:
     held = facts.get("held_by")
+    if facts.get("slots") is False:
+        return f"{facts['prio']} (the device keeps none for this point)"
     return f"{facts['prio']} (now held by {held})" if held is not None else f"{facts['prio']} (no slot holds it now)"
 
 
@@ -77,7 +79,7 @@ def _limits(facts: Mapping[str, Any]) -> str:
 def _end(facts: Mapping[str, Any], hold_s: float | None) -> str:
     if hold_s is None:
         return "never by itself: it stays until something else is written"
-    if facts.get("prio") is not None:
+    if facts.get("prio") is not None and facts.get("slots") is not False:
         how = f"our slot {facts['prio']} is given back (NULL)"
     elif facts.get("release") is not None:
         how = f"{amount(facts['release'], facts.get('unit'))} is written"

@@ -51,6 +51,13 @@ class Plan:
     high: float | None
     does: str | None = None
     """What will be sent, in the protocol's words."""
+    has_slots: bool = True
+    """False where the device takes a priority and keeps none: a hold then ends by writing a value."""
+
+    @property
+    def is_slotted(self) -> bool:
+        """A hold ends by giving our slot back."""
+        return self.slot is not None and self.has_slots
 
     def facts(self, target: Target) -> dict[str, Any]:
         """For an answer, the journal and people; JSON-ready."""
@@ -64,6 +71,7 @@ class Plan:
             "label": self.wanted.label,
             "ref": None if isinstance(point.address, dict) else point.address.reference,
             "prio": self.slot,
+            "slots": None if self.slot is None or self.has_slots else False,
             "old": self.before,
             "old_sc": self.before_status or None,
             "old_raw": self.before_raw,
@@ -170,6 +178,7 @@ async def prepare(target: Target, value: Any, *, priority: int | None = None, ex
         low,
         high,
         await _rehearsed(target, wanted.raw, slot),
+        standing.has_slots is not False,
     )
 
 
@@ -216,10 +225,20 @@ async def settle(target: Target, plan: Plan, *, uncertain: str | None = None) ->
 
 
 async def release(target: Target, slot: int | None, raw: Raw | None) -> None:
-    """Ends what we hold: gives our slot back, or writes `raw` where there are no priorities. Raises DeviceError, LinkError,
-    CommandRefused when the point still shows our value in our slot."""
-    await _write(target, None if slot is not None else raw, slot)
-    if slot is not None and "r" in target.point.access:
+    """Ends what we hold: gives our slot back, or writes `raw` where there are no slots. Raises DeviceError, LinkError,
+    CommandRefused when the point still shows our value in our slot, or has none to give back."""
+    try:
+        await _write(target, raw, slot)
+    except DeviceRefused:
+        if raw is not None or slot is None or (await _standing(target, slot)).has_slots is not False:
+            raise
+        raise CommandRefused(
+            "the device keeps no priorities for this point, so nobody holds it",
+            code="precondition",
+            where=target.where,
+            next_step="write the value that it is to have",
+        ) from None
+    if raw is None and slot is not None and "r" in target.point.access:
         standing = await _standing(target, slot)
         if standing.ours is not None:
             raise CommandRefused(

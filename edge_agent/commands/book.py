@@ -57,7 +57,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A point that a command holds. `slot` and `raw` are how it is given back: our priority, or a raw value to write."""
+    """A point that a command holds. `slot` and `raw` are how it is given back: NULL at our priority, or a raw value to write."""
 
     device: str
     point: str
@@ -79,7 +79,9 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.device}/{self.point}"
 
     def other_slots(self, slot: int | None) -> tuple[int, ...]:
-        """Its slots but for this one."""
+        """Its slots but for this one; none where it is not given back by slots."""
+        if self.raw is not None:
+            return ()
         return tuple(each for each in (self.slot, *self.also) if each is not None and each != slot)
 
 

@@ -1,6 +1,7 @@
 """Interlocks: what must be so, on a fresh and good value, before something is written or carried out.
 
-A point of the same device is read now; of another device the last value counts, if it is young enough.
+A point of the same device is read now. Of another device the last value counts if it is young enough, and it is read now if not:
+one that reports its changes is not heard for as long as nothing changes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ async def check_interlocks(target: Target, interlocks: Sequence[Interlock]) -> t
             value, status = meaning(await converter_of(target, own), heard.get(own.id, PointFault("BadNoData")))
         else:
             found = target.fresh(device_id or target.device.id, point_id)
+            if found is None or found[1] > interlock.max_age:
+                found = await _read_elsewhere(target, device_id, point_id) or found
             if found is not None:
                 value, age_s, status = found
         one = Held(interlock, value, age_s, _holds(interlock, own, value, age_s, status))
@@ -47,6 +50,20 @@ async def check_interlocks(target: Target, interlocks: Sequence[Interlock]) -> t
                 _blocked(one, status), code="blocked", where=target.where, next_step=interlock.text or "see to it first"
             )
     return tuple(held)
+
+
+async def _read_elsewhere(target: Target, device_id: str, point_id: str) -> tuple[Value | None, float, str] | None:
+    """What another device says now; None when it cannot be asked or does not answer."""
+    other = target.elsewhere(device_id, point_id)
+    if other is None:
+        return None
+    try:
+        heard = await read_now(other, [other.point])
+        converter = await converter_of(other, other.point)
+    except CommandRefused:
+        return None
+    value, status = meaning(converter, heard.get(other.point.id, PointFault("BadNoData")))
+    return value, 0.0, status
 
 
 def _holds(interlock: Interlock, point: Point | None, value: Value | None, age_s: float, status: str) -> bool:

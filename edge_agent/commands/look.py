@@ -34,6 +34,10 @@ Fresh = Callable[[str, str], tuple[Value | None, float, str] | None]
 """(device id, point id) -> (value, age in s, OPC UA status) of what was read last, None when nothing was."""
 
 
+Elsewhere = Callable[[str, str], "Target | None"]
+"""(device id, point id) -> another point that can be read now; None where nobody can be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A point that is to be written, and the way to it."""
@@ -47,6 +51,7 @@ class Target:
     clock: Clock
     layout: Layout | None = None
     fresh: Fresh = field(default=lambda _device, _point: None)
+    elsewhere: Elsewhere = field(default=lambda _device, _point: None)
 
     @property
     def where(self) -> str:

@@ -88,7 +88,19 @@ class AgentPlant:
             self._clock,
             layout,
             self._fresh,
+            self._elsewhere,
         )
+
+    def _elsewhere(self, device_id: str, point_id: str) -> Target | None:
+        """A point of another device that can be asked, for an interlock."""
+        device = self.device(device_id)
+        point = next((each for each in device.points if each.id == point_id), None) if device is not None else None
+        if device is None or point is None or "r" not in point.access:
+            return None
+        try:
+            return self.target(device, point)
+        except CommandRefused:
+            return None  # it is computed from others, or its unit is a mistake: what was said last is all there is
 
     def is_down(self, device_id: str) -> str | None:
         poller = self._poller(device_id)

@@ -254,7 +254,7 @@ class Points:
         if hold_s is None:
             return None
         raw = None
-        if plan.slot is None:
+        if not plan.is_slotted:
             # What stood there before the first of several holds is what is given back.
             kept = before.raw if before is not None else plan.before_raw
             raw = act.release_raw(target, kept, await converter_of(target, target.point))
@@ -298,9 +298,7 @@ class Points:
         if hold_s is not None:
             facts["hold_s"] = hold_s
             given = target.rules.release
-            facts["then"] = (
-                "our slot is given back" if plan.slot is not None else (plan.before if given is None else given)
-            )
+            facts["then"] = "our slot is given back" if plan.is_slotted else (plan.before if given is None else given)
         return facts
 
     async def release(self, job: Job) -> Record:

@@ -65,7 +65,7 @@ async def test_what_stands_after_a_write() -> None:
         await session.write(AHU, SETPOINT, 21.5, None, priority=13)
         assert device.of(WRITE)[0].endswith(b"\x3e" + real(21.5) + b"\x3f\x49\x0d")
         assert await session.standing(AHU, SETPOINT, None, priority=13) == Standing(
-            Sample(19.0, "GoodLocalOverride"), held_by=8, ours=21.5
+            Sample(19.0, "GoodLocalOverride"), held_by=8, ours=21.5, has_slots=True
         )
         await session.write(AHU, SETPOINT, None, None, priority=13)
         assert device.of(WRITE)[1].endswith(b"\x3e\x00\x3f\x49\x0d")
@@ -77,7 +77,7 @@ async def test_an_object_without_priorities() -> None:
         return bytes((0x30, request[2], READ_MULTIPLE)) + b"\x0c\x00\x80\x00\x03\x1e" + body + b"\x1f"
 
     async with session_with(answer) as (_, session):
-        assert await session.standing(AHU, SETPOINT, None, priority=13) == Standing(19.0)
+        assert await session.standing(AHU, SETPOINT, None, priority=13) == Standing(19.0, has_slots=False)
 
 
 async def test_refusals_and_silence_name_the_device() -> None:

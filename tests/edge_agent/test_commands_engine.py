@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,32 @@ async def test_an_interlock_blocks(tmp_path: Path) -> None:
         assert code_of(await world.write(21, "c1")) == "blocked"
         world.fresh["fan-1", "running"] = (True, 3.0, "Good")
         assert (await world.write(21, "c2"))["st"] == "succeeded"
+
+
+@pytest.mark.parametrize(("running", "st"), [(1, "succeeded"), (0, "rejected")])
+async def test_an_interlock_on_a_device_that_was_not_heard_for_long_is_read_now(
+    tmp_path: Path, running: int, st: str
+) -> None:
+    fan = replace(device("fan-1", (point("running"),)), unit=2)
+    rules = {"interlocks": [{"point": "fan-1/running", "equals": 1}]}
+    async with World(tmp_path, points=(point("setpoint", access="rw", write=rules),), others=(fan,)) as world:
+        world.driver.devices[2] = FakeDevice({"running": running})
+        world.fresh["fan-1", "running"] = (1, 900.0, "Good")  # it reports its changes, and nothing has changed
+        assert (await world.write(21))["st"] == st
+
+
+async def test_a_hold_where_the_device_takes_a_priority_and_keeps_none(tmp_path: Path) -> None:
+    points = (point("setpoint", access="rw", write={"priority": 13}),)
+    async with World(tmp_path, points=points) as world:
+        dry = await world.write(21, "c0", dry=True, args={"hold_s": 60})
+        assert (dry["res"]["slots"], dry["res"]["then"]) == (False, 20)
+        assert (await world.write(21, "c1", args={"hold_s": 60}))["st"] == "succeeded"
+        assert (await world.write(22, "c2", args={"hold_s": 60}))["st"] == "succeeded"
+        await world.clock.advance(70)
+        assert world.written == [21, 22, 20]
+        assert {each.priority for each in world.driver.writes} == {13}
+        release = world.command("c3", op="point.release", args={"p": "setpoint"})
+        assert code_of(await world.tell(release)) == "precondition"
 
 
 async def test_rates_outlive_a_restart(tmp_path: Path) -> None:
