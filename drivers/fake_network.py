@@ -46,6 +46,8 @@ class FakeNetwork(FakeDriver):
         """Changes that wait for their reader; what does not fit is dropped."""
         self.reports: dict[int | str, frozenset[str]] = {}
         """Points that a unit reports when it is asked to; a unit that is not there reports none."""
+        self.subscribe_s = 0.0
+        """How long a subscription takes: a request a point, on a slow line."""
         self.memories: dict[int | str, FakeMemory] = {}
         self.recalls: list[tuple[int | str, int, int]] = []
         """(unit, since, until) of each recall."""
@@ -122,6 +124,8 @@ class NetworkSession(FakeSession):
         network, unit = self._network, device.unit
         offered = tuple(point.id for point in points)
         network.subscribed.append((unit, offered))
+        if network.subscribe_s:
+            await network.sleep(network.subscribe_s)
         fake = network.devices.get(unit)
         if fake is None:
             await network.sleep(self._link.timeout_s)

@@ -119,8 +119,6 @@ class Turns:
             return True
         if reader.subscriber is not None:
             polled.offer()
-            if polled.state != "down":
-                await self._care(reader, polled)
         self.enter(polled)
         return True
 

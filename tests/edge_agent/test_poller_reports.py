@@ -45,6 +45,17 @@ async def test_what_a_device_reports_is_only_audited_and_each_slot_has_its_sampl
         assert it.poller.figures()["missed"] == 0
 
 
+async def test_every_device_of_a_slow_line_is_read_before_any_is_subscribed() -> None:
+    network = reporting(16)
+    network.lane_of = lambda unit: "network 2"
+    network.subscribe_s = 5.0
+    async with world(rooms(16), link=NETWORK, network=network) as it:
+        await it.clock.advance(2)
+        assert {bool(it.sink.of(f"room-{n}")) for n in range(1, 17)} == {True}
+        await it.clock.advance(120)
+        assert {it.poller.modes_of(f"room-{n}")["x_a"] for n in range(1, 17)} == {"cov"}
+
+
 async def test_changes_of_one_turn_share_an_acquisition_and_no_change_is_lost() -> None:
     network = reporting(2)
     async with world(rooms(2), link=NETWORK, network=network) as it:
