@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_agent.cli.login import At, Login, Mode, PasswordFile, Pki, Policy, SecretFile, User
 from edge_agent.cli.target import (
     Asked,
     AsTrace,
@@ -64,6 +65,13 @@ def command(
     node: Nodes = None,
     path: Paths = None,
     config: ConfigFile = None,
+    user: User = "",
+    password_file: PasswordFile = None,
+    policy: Policy = None,
+    mode: Mode = None,
+    pki: Pki = None,
+    secret_file: SecretFile = None,
+    at: At = "",
     timeout: Timeout = None,
     trace: AsTrace = False,
     as_json: AsJson = False,
@@ -78,6 +86,9 @@ def command(
             device=device, config=config, link=link, unit=unit, prefix=prefix, profile=profile, directories=directory,
             options=option, params=param, instance=instance, only=point, function=fc, reg=reg, count=count, kind=kind,
             order=word_order, objects=objects, prop=prop, nodes=node, paths=path, timeout=timeout,
+            login=Login(
+                user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
+            ),
         )
     )  # fmt: skip
     shot, serial = asyncio.run(_read(target, trace))

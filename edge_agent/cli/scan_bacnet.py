@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from device_profiles.errors import ConfigError, DeviceTimeout
+from edge_agent.cli.target import AsTrace, tracer
 
 from .scan_bacnet_show import (
     as_ede,
@@ -29,7 +30,7 @@ from .scan_bacnet_show import (
 if TYPE_CHECKING:
     from drivers.bacnet.client import BacnetClient
     from drivers.bacnet.discovery import ObjectCache, ObjectFacts, Station
-    from drivers.base import LinkConfig
+    from drivers.base import LinkConfig, Trace
 
 HIGHEST = 4_194_303
 
@@ -58,6 +59,7 @@ def bacnet(
         Path | None, typer.Option(help="Take the objects of --objects or --propose from an EDE file, without a link.")
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder where object lists are kept.")] = None,
+    trace: AsTrace = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Find BACnet devices: who answers Who-Is, who they are and what they hold. Exit code 1 when none is found."""
@@ -80,14 +82,21 @@ def bacnet(
         )
     low, high = range_of(instances)
     one = next((number for number in (objects, schedules, propose) if number is not None), None)
+    seen = tracer(config) if trace else None
     try:
         if one is None:
-            found = asyncio.run(_scan(config, low, high, network or (), wait, _folder(cache), ede))
+            found = asyncio.run(_scan(config, low, high, network or (), wait, _folder(cache), ede, seen))
             _report(config, found, as_json=as_json)
         elif schedules is not None:
-            print(json.dumps(asyncio.run(_schedules(config, one)), ensure_ascii=False, indent=None if as_json else 2))
+            print(
+                json.dumps(
+                    asyncio.run(_schedules(config, one, seen)), ensure_ascii=False, indent=None if as_json else 2
+                )
+            )
         else:
-            _report_device(asyncio.run(_walk(config, one, _folder(cache), ede)), propose is not None, as_json=as_json)
+            _report_device(
+                asyncio.run(_walk(config, one, _folder(cache), ede, seen)), propose is not None, as_json=as_json
+            )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -118,11 +127,12 @@ async def _scan(
     wait_s: float,
     folder: Path,
     ede: Path | None,
+    trace: Trace | None,
 ) -> list[Station]:
     from drivers.bacnet.client import open_client
     from drivers.bacnet.discovery import ObjectCache, describe, find_stations
 
-    async with open_client(config) as client:
+    async with open_client(config, trace) as client:
         with bar("waiting for I-Am") as progress:
             stations = await find_stations(
                 client, low=low, high=high, networks=networks, wait_s=wait_s,
@@ -158,11 +168,13 @@ def _planned(path: Path, instance: int | None) -> tuple[Station, list[ObjectFact
     return Station(Peer(instance, "")), from_ede_rows(file.of_device(instance))
 
 
-async def _walk(config: LinkConfig, instance: int, folder: Path, ede: Path | None) -> tuple[Station, list[ObjectFacts]]:
+async def _walk(
+    config: LinkConfig, instance: int, folder: Path, ede: Path | None, trace: Trace | None
+) -> tuple[Station, list[ObjectFacts]]:
     from drivers.bacnet.client import open_client
     from drivers.bacnet.discovery import ObjectCache, Station, describe
 
-    async with open_client(config) as client:
+    async with open_client(config, trace) as client:
         peer = await client.resolve(instance)
         cache = ObjectCache(folder)
         [station] = await describe(client, [Station(peer)], with_counts=False)
@@ -188,11 +200,11 @@ async def _objects(client: BacnetClient, station: Station, cache: ObjectCache) -
         return await walk(client, station.peer, there, progress)
 
 
-async def _schedules(config: LinkConfig, instance: int) -> dict[str, Any]:
+async def _schedules(config: LinkConfig, instance: int, trace: Trace | None) -> dict[str, Any]:
     from drivers.bacnet.calendar import read_schedules
     from drivers.bacnet.client import open_client
 
-    async with open_client(config) as client:
+    async with open_client(config, trace) as client:
         return await read_schedules(client, await client.resolve(instance))
 
 

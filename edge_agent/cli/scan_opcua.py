@@ -6,15 +6,16 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from device_profiles.errors import ConfigError
+from edge_agent.cli.login import Login, Mode, PasswordFile, Pki, Policy, User
+from edge_agent.cli.target import AsTrace, tracer
 
 if TYPE_CHECKING:
-    from drivers.base import LinkConfig
+    from drivers.base import LinkConfig, Trace
     from drivers.opcua.browse import Seen, Walked
 
 _SHOWN = 200
@@ -26,20 +27,19 @@ def opcua(
     path: Annotated[str | None, typer.Option(help="Begin below this browse path, as ChillerPlant/Chiller1.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Only paths that fit, as '*/Chiller?/*Temperature'.")] = None,
     most: Annotated[int, typer.Option(help="End after so many.", min=1, max=100_000)] = 10_000,
-    policy: Annotated[
-        str, typer.Option(help="none, Basic256Sha256, Aes128Sha256RsaOaep or Aes256Sha256RsaPss.")
-    ] = "none",
-    mode: Annotated[str, typer.Option(help="sign or sign_and_encrypt.")] = "sign_and_encrypt",
-    user: Annotated[str, typer.Option(help="User name; needs --password-file.")] = "",
-    password_file: Annotated[Path | None, typer.Option(help="File whose first line is the password.")] = None,
-    pki: Annotated[Path | None, typer.Option(help="Folder of certificates; ours is made there when absent.")] = None,
+    policy: Policy = None,
+    mode: Mode = None,
+    user: User = "",
+    password_file: PasswordFile = None,
+    pki: Pki = None,
+    trace: AsTrace = False,
     propose: Annotated[bool, typer.Option("--propose", help="Propose profiles, to be accepted line by line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """List variables and methods of an OPC UA server with type, unit and value. Exit code 1 when there are none."""
-    config = _link(link, policy, mode, user, password_file, pki)
+    config = _link(link, Login(user=user, password_file=password_file, policy=policy, mode=mode, pki=pki))
     try:
-        identity, walked = asyncio.run(_walk(config, path, pattern, most))
+        identity, walked = asyncio.run(_walk(config, path, pattern, most, tracer(config) if trace else None))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if propose:
@@ -59,24 +59,20 @@ def opcua(
         raise typer.Exit(1)
 
 
-def _link(link: str, policy: str, mode: str, user: str, password_file: Path | None, pki: Path | None) -> LinkConfig:
+def _link(link: str, login: Login) -> LinkConfig:
     from drivers.base import parse_link
 
     config = parse_link(link, link_id=link)
     if config.opcua is None:
         raise ConfigError(f"a {config.kind} link carries no OPC UA", where=link, next_step="use opc.tcp://host:4840")
-    if mode not in ("sign", "sign_and_encrypt"):
-        raise typer.BadParameter(f"--mode {mode!r} is none of sign, sign_and_encrypt")
-    if bool(user) != (password_file is not None):
-        raise typer.BadParameter("--user and --password-file belong together")
-    own = replace(
-        config.opcua, policy=policy, mode=mode, identity="user" if user else "anonymous", user=user,
-        password_file=str(password_file or ""), pki=str(pki or ""), subscribe=False,
-    )  # fmt: skip
-    return replace(config, opcua=own)
+    config = login.of_link(config)
+    assert config.opcua is not None
+    return replace(config, opcua=replace(config.opcua, subscribe=False))
 
 
-async def _walk(config: LinkConfig, path: str | None, pattern: str | None, most: int) -> tuple[dict[str, str], Walked]:
+async def _walk(
+    config: LinkConfig, path: str | None, pattern: str | None, most: int, trace: Trace | None
+) -> tuple[dict[str, str], Walked]:
     from rich.console import Console
 
     from drivers.base import Address
@@ -84,7 +80,7 @@ async def _walk(config: LinkConfig, path: str | None, pattern: str | None, most:
     from drivers.opcua.driver import OpcUaDriver
 
     with Console(stderr=True).status(f"browsing {config.place}"):
-        async with OpcUaDriver().open(config) as session:
+        async with OpcUaDriver().open(config, trace) as session:
             identity = dict(await session.identify(Address(0)))
             return identity, await walk(session, path=path, pattern=pattern, most=most, details=True)
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from device_profiles.errors import ConfigError
+from edge_agent.cli.login import Login
 
 if TYPE_CHECKING:
     from device_profiles.schema import Point
-    from drivers.base import LinkConfig
+    from drivers.base import LinkConfig, Trace
     from edge_agent.cli.one_device import OneDevice
     from edge_agent.model import Device
 
@@ -115,18 +116,24 @@ class Asked:
     nodes: Sequence[str] | None = None
     paths: Sequence[str] | None = None
     timeout: float | None = None
+    login: Login = Login()
+
+
+def tracer(link: LinkConfig) -> Trace:
+    """Prints the frames of a link on standard error."""
+    from drivers.trace import printer
+
+    return printer(link, lambda line: print(line, file=sys.stderr))
 
 
 @asynccontextmanager
 async def opened(target: Target, trace: bool) -> AsyncIterator[OneDevice]:
     """The target's link, open. Raises LinkError."""
     from drivers.registry import load_driver
-    from drivers.trace import printer
     from edge_agent.cli.one_device import OneDevice
 
     driver = load_driver(target.device.protocol)
-    tracer = printer(target.link, lambda line: print(line, file=sys.stderr)) if trace else None
-    async with driver.open(target.link, tracer) as session:
+    async with driver.open(target.link, tracer(target.link) if trace else None) as session:
         yield OneDevice(driver, session, target.link, target.device, raw=target.raw)
 
 
@@ -152,7 +159,7 @@ def _of_options(asked: Asked) -> Target:
 
     if asked.link is None:
         raise typer.BadParameter(f"--link is missing; for example: {EXAMPLES['']}")
-    link = parse_link(asked.link, link_id=asked.link.partition("?")[0])
+    link = asked.login.of_link(parse_link(asked.link, link_id=asked.link.partition("?")[0]))
     ways = [
         asked.profile is not None,
         asked.function is not None,
@@ -176,7 +183,7 @@ def _of_options(asked: Asked) -> Target:
             directories=asked.directories or (),
         )
         _check_carries(found.protocol, link, f"profile {asked.profile}")
-        return Target(link, found, raw=False)
+        return Target(link, asked.login.of_device(found), raw=False)
     protocol, option = (
         ("modbus", "--fc") if ways[1] else ("bacnet", "--object") if ways[2] else ("opcua", "--node, --path")
     )

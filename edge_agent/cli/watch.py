@@ -13,6 +13,7 @@ import typer
 
 from edge_agent.cli import watch_agent
 from edge_agent.cli.local import Socket, socket_of
+from edge_agent.cli.login import At, Login, Mode, PasswordFile, Pki, Policy, SecretFile, User
 from edge_agent.cli.read import document, table_of
 from edge_agent.cli.target import (
     Asked,
@@ -72,6 +73,13 @@ def command(
     node: Nodes = None,
     path: Paths = None,
     config: ConfigFile = None,
+    user: User = "",
+    password_file: PasswordFile = None,
+    policy: Policy = None,
+    mode: Mode = None,
+    pki: Pki = None,
+    secret_file: SecretFile = None,
+    at: At = "",
     timeout: Timeout = None,
     trace: AsTrace = False,
     interval: Annotated[float, typer.Option("--interval", "-i", help="Seconds between two reads.", min=0.05)] = 2.0,
@@ -95,6 +103,9 @@ def command(
             device=device, config=config, link=link, unit=unit, prefix=prefix, profile=profile, directories=directory,
             options=option, params=param, instance=instance, only=point, function=fc, reg=reg, count=count, kind=kind,
             order=word_order, objects=objects, prop=prop, nodes=node, paths=path, timeout=timeout,
+            login=Login(
+                user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
+            ),
         )
     )  # fmt: skip
     watch = _Watch(target, trace, interval, times, as_json)

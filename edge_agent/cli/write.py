@@ -16,6 +16,7 @@ import typer
 from device_profiles.errors import CommandRefused, DeviceError, LinkError
 from device_profiles.vocabulary import vocabulary
 from edge_agent.cli.local import AsJson, socket_of
+from edge_agent.cli.login import At, Login, Mode, PasswordFile, Pki, Policy, SecretFile, User
 from edge_agent.cli.target import (
     Asked,
     AsTrace,
@@ -73,6 +74,13 @@ def command(
     option: Options = None,
     param: Params = None,
     instance: Instance = None,
+    user: User = "",
+    password_file: PasswordFile = None,
+    policy: Policy = None,
+    mode: Mode = None,
+    pki: Pki = None,
+    secret_file: SecretFile = None,
+    at: At = "",
     timeout: Timeout = None,
     trace: AsTrace = False,
 ) -> None:
@@ -87,6 +95,9 @@ def command(
     asked = Asked(
         device=device_id, config=config if link is None else None, link=link, unit=unit, prefix=prefix, profile=profile,
         directories=directory, options=option, params=param, instance=instance, timeout=timeout,
+        login=Login(
+        user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
+        ),
     )  # fmt: skip
     way = _way(asked, socket, config, trace=trace)
     point_id, text = rest
@@ -119,6 +130,13 @@ def release(
     option: Options = None,
     param: Params = None,
     instance: Instance = None,
+    user: User = "",
+    password_file: PasswordFile = None,
+    policy: Policy = None,
+    mode: Mode = None,
+    pki: Pki = None,
+    secret_file: SecretFile = None,
+    at: At = "",
     timeout: Timeout = None,
     trace: AsTrace = False,
 ) -> None:
@@ -131,6 +149,9 @@ def release(
     asked = Asked(
         device=device_id, config=config if link is None else None, link=link, unit=unit, prefix=prefix, profile=profile,
         directories=directory, options=option, params=param, instance=instance, timeout=timeout,
+        login=Login(
+        user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
+        ),
     )  # fmt: skip
     way = _way(asked, socket, config, trace=trace)
     order = Order(way.device_id, point_id, None, priority, None, None, why, is_release=True)

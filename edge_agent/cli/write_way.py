@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -139,13 +138,13 @@ class OwnLink:
 
     async def _opened(self, order: Order, work: Callable[[Target], Awaitable[T]]) -> T:
         from drivers.registry import load_driver
-        from drivers.trace import printer
+        from edge_agent.cli.target import tracer
         from edge_agent.clock import SystemClock
         from edge_agent.commands import act, limits
 
         driver = load_driver(self._device.protocol)
-        tracer = printer(self._link, lambda line: print(line, file=sys.stderr)) if self._trace else None
-        async with driver.open(self._link, tracer) as session:
+        seen = tracer(self._link) if self._trace else None
+        async with driver.open(self._link, seen) as session:
             layout = await act.locate(session, self._device)
             point = limits.on_device(_point_of(self._device, order.point), layout)
             way = act.direct(session)
