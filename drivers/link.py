@@ -163,6 +163,11 @@ class LinkConfig:
         return f"{self.host}:{self.port}"
 
     @property
+    def where(self) -> str:
+        """Id and place for an error; the place alone where a link of the command line has no id of its own."""
+        return self.place if self.id == self.place else f"{self.id} ({self.place})"
+
+    @property
     def bits_per_char(self) -> int:
         """Start bit, data bits, parity bit and stop bits of one character."""
         return 1 + self.data_bits + (0 if self.parity == "N" else 1) + self.stop_bits

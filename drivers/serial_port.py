@@ -99,7 +99,7 @@ class _Selected:
                 if time.monotonic() > end:
                     raise LinkLost(
                         "the port takes no more bytes",
-                        where=f"{self._link.id} ({self._link.place})",
+                        where=self._link.where,
                         next_step="check flow control, and replug the adapter",
                     ) from error
                 time.sleep(0.001)
@@ -183,7 +183,7 @@ def lost(link: LinkConfig, error: Exception | None) -> LinkLost:
     if link.kind == "rtu+tcp":
         return LinkLost(
             f"the serial server closed the connection{f' ({error})' if error else ''}",
-            where=f"{link.id} ({link.place})",
+            where=link.where,
             next_step="it is opened again by itself; if this repeats, see how many connections the serial server allows",
         )
     why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error or "end of file")
@@ -196,7 +196,7 @@ def lost(link: LinkConfig, error: Exception | None) -> LinkLost:
 
 
 def _open_socket(link: LinkConfig) -> Port:
-    where = f"{link.id} ({link.place})"
+    where = link.where
     try:
         connection = socket.create_connection((link.host, link.port), timeout=link.connect_timeout_s)
     except TimeoutError as error:

@@ -235,14 +235,12 @@ class BacnetClient:
 
     def _check_open(self) -> None:
         if self._port.lost is not None:
-            raise LinkLost(
-                self._port.lost, where=f"{self.link.id} ({self.link.place})", next_step="it is opened again by itself"
-            )
+            raise LinkLost(self._port.lost, where=self.link.where, next_step="it is opened again by itself")
 
     def _lost(self) -> None:
         for pending in self._pending.values():
-            pending.fail(LinkLost(self._port.lost or "", where=f"{self.link.id} ({self.link.place})"))
-        self._directory.end(LinkLost(self._port.lost or "", where=f"{self.link.id} ({self.link.place})"))
+            pending.fail(LinkLost(self._port.lost or "", where=self.link.where))
+        self._directory.end(LinkLost(self._port.lost or "", where=self.link.where))
 
     def _expired(self, pending: _Pending, limit_s: float) -> None:
         said = self._port.trouble(pending.began)

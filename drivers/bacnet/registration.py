@@ -16,7 +16,7 @@ async def register(link: LinkConfig, own: BacnetLink, stack: Stack) -> None:
 
     Source: ANSI/ASHRAE 135-2020, annex J.5.2.
     """
-    where = f"{link.id} ({link.place})"
+    where = link.where
     try:
         async with asyncio.timeout(link.connect_timeout_s):
             result = await stack.register(station_of(own.bbmd or ""), own.ttl_s)

@@ -168,7 +168,7 @@ def _socket(address: tuple[str, int], link: LinkConfig, *, is_shared: bool = Fal
         }
         raise LinkRefused(
             f"UDP {address[0]}:{address[1]}: {error.strerror or error}",
-            where=f"{link.id} ({link.place})",
+            where=link.where,
             next_step=steps.get(error.errno or 0, "check the address and the network"),
         ) from error
     return bound

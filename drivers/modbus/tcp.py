@@ -71,7 +71,7 @@ class TcpWire:
 
     async def connect(self) -> None:
         """Raises LinkTimeout, LinkRefused."""
-        where = f"{self.link.id} ({self.link.place})"
+        where = self.link.where
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.link.connect_timeout_s):
@@ -143,7 +143,7 @@ class TcpWire:
     def _loss(self) -> LinkLost:
         return LinkLost(
             self._lost or "the connection is gone",
-            where=f"{self.link.id} ({self.link.place})",
+            where=self.link.where,
             next_step="it is opened again by itself; if this repeats, see how many connections the device allows",
         )
 

@@ -181,7 +181,7 @@ class Channel:
 
     def __init__(self, link: LinkConfig, client: Client, counts: WireCount) -> None:
         self.link, self.counts = link, counts
-        self.where = f"{link.id} ({link.place})"
+        self.where = link.where
         self.lost: LinkError | None = None
         self.when_lost: list[Callable[[], None]] = []
         self._client = client

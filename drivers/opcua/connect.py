@@ -64,7 +64,7 @@ class _Connection:
     def __init__(self, link: LinkConfig, counts: WireCount, trace: Trace | None) -> None:
         assert link.opcua is not None
         self._link, self._own, self._counts, self._trace = link, link.opcua, counts, trace
-        self._where = f"{link.id} ({link.place})"
+        self._where = link.where
         self._client = client_of(link, counts, trace)
         self._certificate: Path | None = None
 

@@ -183,7 +183,7 @@ def check_server(link: LinkConfig, chain: bytes | None, application_uri: str | N
 
     One that lies in `trusted/` itself is believed whatever host it names; one that is trusted through its issuer must name ours.
     """
-    where = f"{link.id} ({link.place})"
+    where = link.where
     try:
         certificate = load_certificate(chain or b"")
         key = certificate.public_key()
