@@ -55,8 +55,12 @@ def _close(message: bytes, encrypted: bool) -> str:
     return "CloseSecureChannel"
 
 
+_IN_CLEAR = frozenset((b"\x01\x00\xac\x01", b"\x01\x00\xaf\x01"))
+"""GetEndpoints and its answer go over a channel without security, before the one with it."""
+
+
 def _message(message: bytes, encrypted: bool) -> str:
-    if encrypted:
+    if encrypted and message[24:28] not in _IN_CLEAR:
         return f"encrypted message of {len(message)} bytes"
     if len(message) < _MSG_HEAD + 4:
         return "message"

@@ -35,6 +35,7 @@ def test_a_bad_answer_and_an_error_say_why() -> None:
 
 def test_what_is_encrypted_is_not_guessed_at() -> None:
     assert explain(message(631), encrypted=True) == "encrypted message of 28 bytes"
+    assert explain(message(428), encrypted=True) == "#7 GetEndpointsRequest"  # asked before there is a secure channel
     link = parse_link("opc.tcp://h")
     assert explain_any(link, ">", message(631)) == "#7 ReadRequest"
 
