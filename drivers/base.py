@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError
@@ -21,10 +21,14 @@ from device_profiles.secrets import Secret
 from .link import LINK_KINDS as LINK_KINDS
 from .link import BacnetLink as BacnetLink
 from .link import HttpLink as HttpLink
+from .link import LineSettings as LineSettings
 from .link import LinkConfig as LinkConfig
 from .link import ListenLink as ListenLink
 from .link import OpcUaLink as OpcUaLink
 from .link import parse_link as parse_link
+
+if TYPE_CHECKING:
+    from .serial_line import LineAccess
 
 
 class NotLocated(ConfigError):
@@ -48,6 +52,12 @@ class Address:
     """Where the device's own secret is (a key, a token): read when it is needed, kept nowhere."""
     options: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The device's options, as its profile names them."""
+    protocol: str = ""
+    """Its protocol, where a link has several."""
+    line: LineSettings | None = None
+    """How it speaks, where that differs from its link."""
+    tz: str = ""
+    """IANA time zone of the site, for devices whose clocks tell local time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +76,9 @@ Layout = Mapping[str, Any]
 """What was learned of one device, JSON-able and kept over restarts: model bases of a SunSpec chain, registers that refuse.
 
 Most of it is its driver's own. Every driver that finds out about these says them under these keys, because the agent reads them:
-`units` {point: UCUM code} in which the device itself gives the point, `labels` {point: {ordinal: text}}, and `identity`, facts
-by name (`vendor`, `model`, `serial`, `firmware`) that differ when another device stands there.
+`units` {point: UCUM code} in which the device itself gives the point, `increments` {point: raw difference} at which it reports a
+change, `labels` {point: {ordinal: text}}, and `identity`, facts by name (`vendor`, `model`, `serial`, `firmware`) that differ
+when another device stands there.
 """
 
 
@@ -106,6 +117,33 @@ class Driver(Protocol):
 
     def open(self, link: LinkConfig, trace: Trace | None = None) -> AbstractAsyncContextManager[Session]:
         """Connects. Raises LinkError."""
+        ...
+
+
+@runtime_checkable
+class CanShare(Protocol):
+    """A driver of a serial protocol whose devices may stand on a line with others (`LinkConfig.mixed`).
+
+    `open` makes a LineOwner and a session on it; `share` makes the same session on a LineShare of a line that is open already:
+
+        def share(self, line: LineAccess, link: LinkConfig) -> Session:
+            return MySession(LineShare(line, link))
+
+    The session must take all it knows of the line from `LineAccess` (`link`, `counts`, `call`) and keep no piece of work on the
+    line longer than one exchange. `link` has the baud rate and character format of the devices in question.
+    """
+
+    def share(self, line: LineAccess, link: LinkConfig) -> Session:
+        """Opens nothing, so that it raises nothing."""
+        ...
+
+
+@runtime_checkable
+class SpeaksMany(Protocol):
+    """The driver of a mixed line: plans are made by the driver of each device's own protocol."""
+
+    def speaking(self, protocol: str) -> Driver:
+        """Raises ConfigError for a protocol that cannot share a line."""
         ...
 
 

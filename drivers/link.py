@@ -29,6 +29,9 @@ CARRIERS: dict[str, tuple[str, ...]] = {
 }
 """The kinds of link that carry a protocol."""
 
+MIXABLE = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "mbus")
+"""Protocols that may share a `mixed` line: nobody speaks there unasked, and none needs a cycle of its own."""
+
 BACNET_PORT = 47808
 OPCUA_PORT = 4840
 
@@ -114,6 +117,16 @@ class ListenLink:
 
 
 @dataclass(frozen=True, slots=True)
+class LineSettings:
+    """How one device on a mixed line speaks; None = as its link says."""
+
+    baud: int | None = None
+    parity: str | None = None
+    stop_bits: int | None = None
+    data_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LinkConfig:
     """One wire or socket with one owner.
 
@@ -135,6 +148,8 @@ class LinkConfig:
     connect_timeout_s: float = 5.0
     turnaround_s: float = 0.0
     echo: bool = False
+    mixed: bool = False
+    """A line with devices of several protocols or settings."""
     bacnet: BacnetLink | None = None
     """Set on a `bacnet` link, and only there."""
     opcua: OpcUaLink | None = None
@@ -148,6 +163,23 @@ class LinkConfig:
     def is_line(self) -> bool:
         """True where one owner speaks at a time and bytes cost time (serial ports and serial servers)."""
         return self.kind in ("serial", "rtu+tcp")
+
+    @property
+    def line_settings(self) -> tuple[int, str, int, int]:
+        """Baud rate, parity, stop bits and data bits."""
+        return self.baud, self.parity, self.stop_bits, self.data_bits
+
+    def tuned(self, own: LineSettings | None) -> LinkConfig:
+        """The link as a device with settings of its own uses it."""
+        if own is None:
+            return self
+        return replace(
+            self,
+            baud=own.baud or self.baud,
+            parity=own.parity or self.parity,
+            stop_bits=own.stop_bits or self.stop_bits,
+            data_bits=own.data_bits or self.data_bits,
+        )
 
     @property
     def place(self) -> str:

@@ -33,6 +33,7 @@ _WAKE_S = 0.00007
 _MOST_BYTES = 8192
 """Bytes that are looked at in search of one answer; what a babbling line sends beyond is thrown away unread."""
 _FLOOD_PAUSE_S = 0.005
+_RTU_SILENCE_CHARS = 3.5
 _LISTEN_AT_OPEN_S = 0.25
 """An answer to whoever had the line before us is not taken for one of ours: the line is drained this long after opening."""
 
@@ -75,13 +76,19 @@ class Line:
     """The line as its owner thread sees it. Raises LinkLost from every method that touches the port."""
 
     def __init__(
-        self, port: Port, link: LinkConfig, clock: LineClock | None = None, trace: Trace | None = None
+        self,
+        port: Port,
+        link: LinkConfig,
+        clock: LineClock | None = None,
+        trace: Trace | None = None,
+        *,
+        gap_chars: float | None = None,
     ) -> None:
         self.link = link
         self.counts = WireCount()
         self.clock: LineClock = clock or ExactClock()
         self.char_s = link.bits_per_char / link.baud
-        self.gap_s = 3.5 * self.char_s if link.baud <= 19200 else 0.00175
+        self.gap_s = gap_s(link, gap_chars)
         self._port = port
         self._trace = trace
         self._paced = link.kind == "serial"
@@ -93,6 +100,21 @@ class Line:
         """When the last byte was on the wire, sent or received."""
         self._free_at = self.clock.now()
         """Not before this may be sent (quiet time)."""
+
+    def tune(self, link: LinkConfig, gap_chars: float | None = None) -> None:
+        """From now on the line speaks as `link` says, another protocol's or device's settings of the same port. Waits until the
+        line is silent by both; what came meanwhile is thrown away. Raises DeviceTimeout, LinkError.
+        """
+        gap = gap_s(link, gap_chars)
+        if link != self.link:
+            if link.line_settings != self.link.line_settings:
+                self.gap_s = max(self.gap_s, gap)
+                self.settle()
+                self._port.tune(link)
+                self.char_s = link.bits_per_char / link.baud
+                self.stay_quiet(gap)
+            self.link = link
+        self.gap_s = gap
 
     def listen_at_open(self) -> None:
         """Keeps quiet for a moment after opening, so that answers to a former owner are over."""
@@ -127,12 +149,14 @@ class Line:
                     next_step="look for another master on the line, missing termination or bias, or a wrong baud rate",
                 )
 
-    def send(self, frame: bytes) -> None:
-        """Puts a frame on the wire; call `settle` before. Raises LineInterrupted, nothing sent, where nobody waits any more."""
+    def send(self, frame: bytes, *, shown: bytes | None = None) -> None:
+        """Puts a frame on the wire; call `settle` before. Raises LineInterrupted, nothing sent, where nobody waits any more.
+        `shown` is what a trace sees instead of a frame with a secret in it.
+        """
         if self._interrupted is not None and self._interrupted is self.job:
             raise LineInterrupted
         if self._trace:
-            self._trace(">", frame, "")
+            self._trace(">", frame if shown is None else shown, "")
         self._sent = frame
         self.counts.requests += 1
         self.counts.bytes_out += len(frame)
@@ -212,12 +236,56 @@ class Line:
             self._trace("!", bytes(data[:64]), remark)
 
 
-class LineOwner:
-    """The thread that owns a line: callers hand it work, which runs in order of arrival."""
+def gap_s(link: LinkConfig, gap_chars: float | None = None) -> float:
+    """The silence between two frames: `gap_chars` characters, or what MODBUS over Serial Line V1.02, 2.5.1.1 wants."""
+    chars = _RTU_SILENCE_CHARS if gap_chars is None else gap_chars
+    return 0.00175 if gap_chars is None and link.baud > 19200 else chars * link.bits_per_char / link.baud
 
-    def __init__(self, link: LinkConfig, trace: Trace | None = None) -> None:
+
+class LineAccess(Protocol):
+    """What a session needs of its line: a LineOwner, or a LineShare of one."""
+
+    @property
+    def link(self) -> LinkConfig: ...
+
+    @property
+    def counts(self) -> WireCount: ...
+
+    async def call(self, work: Callable[[Line], T]) -> T:
+        """Runs `work` on the line in its thread. A cancelled caller ends the waiting for an answer at once."""
+        ...
+
+
+class LineShare:
+    """A line as one of several protocols or settings on it uses it: the line is tuned to `link` before each piece of work."""
+
+    def __init__(self, owner: LineAccess, link: LinkConfig, gap_chars: float | None = None) -> None:
+        self.link = link
+        self._owner = owner
+        self._gap_chars = gap_chars
+
+    @property
+    def counts(self) -> WireCount:
+        """Of the whole line."""
+        return self._owner.counts
+
+    async def call(self, work: Callable[[Line], T]) -> T:
+        """See LineAccess."""
+
+        def run(line: Line) -> T:
+            line.tune(self.link, self._gap_chars)
+            return work(line)
+
+        return await self._owner.call(run)
+
+
+class LineOwner:
+    """The thread that owns a line: callers hand it work, which runs in order of arrival. `gap_chars`: see `gap_s`."""
+
+    def __init__(self, link: LinkConfig, trace: Trace | None = None, *, gap_chars: float | None = None) -> None:
         self.link = link
         self.counts = WireCount()
+        self._gap_chars = gap_chars
         self._trace = trace
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"line-{link.id}", initializer=_go_first)
         self._line: Line | None = None
@@ -227,7 +295,7 @@ class LineOwner:
         loop = asyncio.get_running_loop()
         port = loop.run_in_executor(self._thread, open_port, self.link)
         try:
-            self._line = Line(await asyncio.shield(port), self.link, trace=self._trace)
+            self._line = Line(await asyncio.shield(port), self.link, trace=self._trace, gap_chars=self._gap_chars)
         except asyncio.CancelledError:
             port.add_done_callback(_close_unwanted)
             raise
@@ -235,7 +303,7 @@ class LineOwner:
         self.counts = self._line.counts
 
     async def call(self, work: Callable[[Line], T]) -> T:
-        """Runs `work` on the line in its thread. A cancelled caller ends the waiting for an answer at once."""
+        """See LineAccess."""
         job = object()
 
         def run() -> T:

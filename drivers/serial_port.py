@@ -42,6 +42,10 @@ class Port(Protocol):
         """Ends a waiting `read`; the one method for other threads."""
         ...
 
+    def tune(self, link: LinkConfig) -> None:
+        """Takes up baud rate and character format of `link`. Raises LinkRefused for what the port does not have, LinkLost."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -129,6 +133,9 @@ class _SerialFd(_Selected):
     def _send(self, data: bytes) -> int:
         return os.write(self._fd, data)
 
+    def tune(self, link: LinkConfig) -> None:
+        _retune(self._device, link)
+
     def close(self) -> None:
         self._close_waker()
         _unlock(self._fd)
@@ -145,6 +152,13 @@ class _SocketPort(_Selected):
 
     def _send(self, data: bytes) -> int:
         return self._connection.send(data)
+
+    def tune(self, link: LinkConfig) -> None:
+        raise LinkRefused(
+            "a serial server's own settings cannot be changed over its socket",
+            where=self._link.where,
+            next_step="give its devices one baud rate and character format",
+        )
 
     def close(self) -> None:
         self._close_waker()
@@ -173,6 +187,9 @@ class _PyserialPort:
 
     def wake(self) -> None:
         self._device.cancel_read()
+
+    def tune(self, link: LinkConfig) -> None:
+        _retune(self._device, link)
 
     def close(self) -> None:
         self._device.close()
@@ -219,15 +236,38 @@ def _open_socket(link: LinkConfig) -> Port:
     return _SocketPort(connection, link)
 
 
-def _open_serial(link: LinkConfig) -> serial.Serial:
+def _parity(link: LinkConfig) -> str:
     # a pseudo terminal has no parity, and refuses it with EINVAL where nothing else changes
-    parity = "N" if os.path.realpath(link.path).startswith("/dev/pts/") else link.parity
+    return "N" if os.path.realpath(link.path).startswith("/dev/pts/") else link.parity
+
+
+def _retune(device: serial.Serial, link: LinkConfig) -> None:
+    try:
+        device.flush()
+        device.apply_settings(
+            {"baudrate": link.baud, "bytesize": link.data_bits, "parity": _parity(link), "stopbits": link.stop_bits}
+        )
+    except (serial.SerialException, OSError) as error:
+        raise lost(link, error) from error
+    except (ValueError, OverflowError) as error:
+        raise _not_taken(link, error) from error
+
+
+def _not_taken(link: LinkConfig, error: Exception) -> LinkRefused:
+    return LinkRefused(
+        f"{link.path} does not take {link.baud} {link.data_bits}{link.parity}{link.stop_bits}: {error}",
+        where=link.id,
+        next_step="choose a baud rate and framing that the port has",
+    )
+
+
+def _open_serial(link: LinkConfig) -> serial.Serial:
     try:
         device = serial.Serial(
             port=link.path,
             baudrate=link.baud,
             bytesize=link.data_bits,
-            parity=parity,
+            parity=_parity(link),
             stopbits=link.stop_bits,
             timeout=0,
             write_timeout=None if sys.platform != "win32" else link.timeout_s,
@@ -236,11 +276,7 @@ def _open_serial(link: LinkConfig) -> serial.Serial:
     except (serial.SerialException, OSError) as error:
         raise _refusal(link, error) from error
     except (ValueError, OverflowError) as error:
-        raise LinkRefused(
-            f"{link.path} does not take {link.baud} {link.data_bits}{link.parity}{link.stop_bits}: {error}",
-            where=link.id,
-            next_step="choose a baud rate and framing that the port has",
-        ) from error
+        raise _not_taken(link, error) from error
     try:
         _lock(device)
         device.reset_input_buffer()

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from device_profiles.errors import ConfigError
-from drivers.base import LinkConfig
+from drivers.base import Driver, LinkConfig
 from drivers.registry import load_driver
 from edge_agent import describe, metrics
 from edge_agent.clock import Clock, SystemClock
@@ -252,7 +252,12 @@ class Agent:
         self._stop.set()
 
     def _poller(self, link: LinkConfig, devices: Sequence[Device]) -> LinkPoller:
-        driver = load_driver(devices[0].protocol)
+        if link.mixed:
+            from drivers.mixed import MixedDriver  # a box without lines needs no pyserial
+
+            driver: Driver = MixedDriver()
+        else:
+            driver = load_driver(devices[0].protocol)
         return LinkPoller(link, driver, devices, sink=self._virtual, clock=self._clock, memory=self._memory())
 
     def _memory(self) -> dict[str, dict[str, Any]]:

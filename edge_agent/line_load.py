@@ -33,6 +33,8 @@ class GroupLoad:
     requests: int
     wire_bytes: int
     seconds: float
+    link: LinkConfig
+    """With the settings of these devices, on a mixed line."""
 
     @property
     def share(self) -> float:
@@ -71,7 +73,9 @@ class LinkLoad:
     def text(self) -> str:
         """`rs485-1 at 2400 8E1: 137 % of the line, the 60 s group needs 82 s`."""
         link = self.link
-        at = f" at {link.baud} {link.data_bits}{link.parity}{link.stop_bits}" if link.is_line else ""
+        settings = sorted({group.link.line_settings for group in self.groups}) or [link.line_settings]
+        at = " at " + " and ".join(f"{baud} {bits}{parity}{stop}" for baud, parity, stop, bits in settings)
+        at = at if link.is_line else ""
         worst = max(self.groups, key=lambda group: group.share, default=None)
         needs = f", the {worst.period_s:g} s group needs {_time(worst.seconds)}" if worst else ""
         return f"{link.id}{at}: {percent(self.share)} of the line{needs}"
@@ -82,8 +86,9 @@ class LinkLoad:
         if not link.is_line:
             return f"{sum(group.requests for group in self.groups)} round trips of {ROUND_TRIP_S * 1000:g} ms"
         terms = [
-            f"{group.requests} requests of {group.devices} devices, {group.wire_bytes} bytes x {link.bits_per_char} bits / "
-            f"{link.baud} Bd + {2 * group.requests} gaps x {gap_s(link) * 1000:.3g} ms"
+            f"{group.requests} requests of {group.devices} devices, {group.wire_bytes} bytes x "
+            f"{group.link.bits_per_char} bits / {group.link.baud} Bd + {2 * group.requests} gaps x "
+            f"{gap_s(group.link) * 1000:.3g} ms"
             + (f" + {group.requests} x {link.turnaround_s * 1000:g} ms turnaround" if link.turnaround_s else "")
             + f" = {_time(group.seconds)} every {group.period_s:g} s ({percent(group.share)})"
             for group in self.groups
@@ -156,14 +161,14 @@ def _link_load(
     drivers: Mapping[str, Driver],
     plans: dict[tuple[Any, ...], Plan | ConfigError],
 ) -> LinkLoad:
-    sums: dict[tuple[float, bool], _Sum] = {}
+    sums: dict[tuple[float, bool, LinkConfig], _Sum] = {}
     unplanned = 0
     refused: list[tuple[str, ConfigError]] = []
-    cost_key = (link.kind, link.baud, link.bits_per_char, link.turnaround_s)
     for device in devices:
-        key = (id(device.points), device.limits, *cost_key)
+        own = device.on(link)
+        key = (id(device.points), device.limits, own.kind, own.baud, own.bits_per_char, own.turnaround_s)
         if key not in plans:
-            plans[key] = _plan(device, link, drivers[device.protocol])
+            plans[key] = _plan(device, own, drivers[device.protocol])
         plan = plans[key]
         if isinstance(plan, NotLocated):
             unplanned += 1
@@ -173,8 +178,10 @@ def _link_load(
             continue
         unplanned += any(batch.suspect for batches in plan.values() for batch in batches)
         for group, batches in plan.items():
-            sums.setdefault(group, _Sum()).add([batch for batch in batches if not batch.suspect], link)
-    groups = tuple(sums[group].load(*group) for group in sorted(sums))
+            wanted = [batch for batch in batches if not batch.suspect]
+            sums.setdefault((*group, own), _Sum()).add(wanted, own)
+    in_order = sorted(sums, key=lambda group: (group[0], group[1], group[2].line_settings))
+    groups = tuple(sums[group].load(*group) for group in in_order)
     points = sum(not point.internal for device in devices for point in device.points)
     return LinkLoad(link, groups, len(devices), points, unplanned, tuple(refused))
 
@@ -194,8 +201,8 @@ class _Sum:
         self.wire_bytes += sum(batch.request_bytes + batch.reply_bytes for batch in batches)
         self.seconds += sum(request_s(link, batch) for batch in batches)
 
-    def load(self, period_s: float, is_aligned: bool) -> GroupLoad:
-        return GroupLoad(period_s, is_aligned, self.devices, self.requests, self.wire_bytes, self.seconds)
+    def load(self, period_s: float, is_aligned: bool, link: LinkConfig) -> GroupLoad:
+        return GroupLoad(period_s, is_aligned, self.devices, self.requests, self.wire_bytes, self.seconds, link)
 
 
 def _plan(device: Device, link: LinkConfig, driver: Driver) -> Plan | ConfigError:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point, Profile
 from device_profiles.secrets import Secret
-from drivers.base import Address, Limits, LinkConfig
+from drivers.base import Address, Limits, LineSettings, LinkConfig
 from drivers.listening import Listened
 from edge_agent.commands.policy import Policy
 from gateway.mqtt import MqttSettings
@@ -51,11 +51,21 @@ class Device:
     secret: Secret | None = None
     direction: Literal["in", "out"] | None = None
     """Which way one goes who is let through here."""
+    line: LineSettings | None = None
+    """How it speaks on a mixed line, where that differs from the link."""
+    tz: str = ""
+    """IANA time zone of the site; "" where nobody said."""
 
     @property
     def address(self) -> Address:
         """Where its driver finds it."""
-        return Address(self.unit, self.id, self.at, self.secret, self.options)
+        return Address(
+            self.unit, self.id, self.at, self.secret, self.options, protocol=self.protocol, line=self.line, tz=self.tz
+        )
+
+    def on(self, link: LinkConfig) -> LinkConfig:
+        """Its link as it uses it."""
+        return link.tuned(self.line)
 
     def listened(self, tz: str) -> Listened:
         """What its driver needs to tell its events."""

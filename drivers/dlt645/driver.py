@@ -9,9 +9,10 @@ from typing import ClassVar
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point
 from drivers.base import Batch, Layout, Limits, LinkConfig, Trace
+from drivers.serial_line import LineAccess, LineShare
 
 from . import planner
-from .master import EDITION_1997, EDITION_2007, Edition
+from .master import EDITION_1997, EDITION_2007, GAP_CHARS, Edition
 from .session import Dlt645Session, open_line
 
 
@@ -34,6 +35,10 @@ class Dlt645Driver2007:
                 f"a {link.kind!r} link carries no DL/T 645", where=link.id, next_step="use serial or rtu+tcp"
             )
         return open_line(link, self._edition, trace)
+
+    def share(self, line: LineAccess, link: LinkConfig) -> Dlt645Session:
+        """See drivers.base.CanShare."""
+        return Dlt645Session(LineShare(line, link, GAP_CHARS), self._edition)
 
 
 class Dlt645Driver1997(Dlt645Driver2007):

@@ -17,6 +17,10 @@ from drivers.serial_line import Line, LineInterrupted, LineSilent
 
 from . import frame as wire
 
+GAP_CHARS = 1.0
+"""Characters of silence before a request. The standard asks for none: frames are told by their start, length and end, and the
+wake-up bytes give a driver of the bus its time; one character lets the meter that spoke last let go of it.
+"""
 QUIET_SHARE = 0.5
 """Part of the time limit that a line stays quiet after a timeout."""
 FORGET_TIMES = 20

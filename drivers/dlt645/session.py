@@ -9,10 +9,10 @@ from typing import TypeVar
 from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout
 from device_profiles.reading import PointFault, Raw, Sample
 from drivers.base import Address, Batch, Layout, LinkConfig, Trace, WireCount
-from drivers.serial_line import Line, LineOwner
+from drivers.serial_line import Line, LineAccess, LineOwner
 
 from . import frame
-from .master import Edition, Master
+from .master import GAP_CHARS, Edition, Master
 from .planner import REFUSED, Ask
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ _NO_SUCH_DATA = "BadNodeIdUnknown"
 class Dlt645Session:
     """A Session that also can learn and identify (see drivers.base)."""
 
-    def __init__(self, owner: LineOwner, edition: Edition) -> None:
+    def __init__(self, owner: LineAccess, edition: Edition) -> None:
         self.link = owner.link
         self._owner = owner
         self._master = Master(owner.link, edition)
@@ -121,7 +121,7 @@ def meter(unit: int | str) -> str:
 @asynccontextmanager
 async def open_line(link: LinkConfig, edition: Edition, trace: Trace | None) -> AsyncIterator[Dlt645Session]:
     """Opens the line, and closes it at the end. Raises LinkError."""
-    owner = LineOwner(link, trace)
+    owner = LineOwner(link, trace, gap_chars=GAP_CHARS)
     try:
         await owner.open()
         yield Dlt645Session(owner, edition)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point
@@ -12,6 +12,9 @@ from drivers.base import Batch, Layout, Limits, LinkConfig, Trace
 
 from . import planner
 from .session import ModbusSession
+
+if TYPE_CHECKING:
+    from drivers.serial_line import LineAccess
 
 
 class ModbusDriver:
@@ -32,6 +35,14 @@ class ModbusDriver:
                 f"a {link.kind!r} link carries no Modbus", where=link.id, next_step="use tcp, rtu+tcp or serial"
             )
         return _open(link, trace)
+
+    def share(self, line: LineAccess, link: LinkConfig) -> ModbusSession:
+        """See drivers.base.CanShare."""
+        from drivers.serial_line import LineShare
+
+        from .rtu import RtuWire
+
+        return ModbusSession(link, RtuWire(LineShare(line, link)))
 
 
 @asynccontextmanager

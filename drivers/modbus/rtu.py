@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from device_profiles.errors import ConfigError, DeviceMismatch, DeviceTimeout
 from drivers.base import LinkConfig, Trace, WireCount
-from drivers.serial_line import Line, LineInterrupted, LineOwner, LineSilent
+from drivers.serial_line import Line, LineAccess, LineInterrupted, LineOwner, LineSilent
 
 from . import codec
 
@@ -342,7 +342,7 @@ def probes(request: codec.Request) -> Iterator[codec.Request]:
 class RtuWire:
     """A Wire over a line and its owner thread."""
 
-    def __init__(self, owner: LineOwner) -> None:
+    def __init__(self, owner: LineAccess) -> None:
         self._owner = owner
         self._master = RtuMaster(owner.link)
 

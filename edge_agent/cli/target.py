@@ -277,7 +277,7 @@ def _of_config(path: Path, device_id: str) -> Target:
         raise ConfigError(
             f"{device_id} is computed from other devices and cannot be read", where=path.name, next_step="read those"
         )
-    return Target(link, found, raw=False)
+    return Target(found.on(link), found, raw=False)
 
 
 def _only(target: Target, only: Sequence[str]) -> Target:

@@ -83,7 +83,7 @@ class AgentPlant:
             device,
             on_device(point, layout),
             self._driver(device.protocol),
-            poller.link,
+            device.on(poller.link),
             _asking(poller, device.id),
             self._clock,
             layout,

@@ -18,8 +18,8 @@ from device_profiles.resolve import instance_id, needs_prefix, options_of, point
 from device_profiles.schema import Point, Profile
 from device_profiles.secrets import Secret, read_secret
 from device_profiles.yamlfile import KeyPath
-from drivers.base import Limits
-from drivers.link import CARRIERS
+from drivers.base import Limits, LineSettings
+from drivers.link import CARRIERS, MIXABLE
 from edge_agent.config.commands import narrowed
 from edge_agent.config.links import Link
 from edge_agent.config.points import planned
@@ -44,6 +44,9 @@ class DeviceReader:
     problems: Problems
     folder: Path = Path()
     """Where relative paths of secrets begin."""
+    tz: str = ""
+    _protocols: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """(protocol, device) that each line has so far."""
     _ids: dict[str, str] = field(default_factory=dict)
     _addresses: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _profiles: dict[str, Profile | None] = field(default_factory=dict)
@@ -67,7 +70,8 @@ class DeviceReader:
         link = self._link(entry.link, path)
         profile = self._profile(entry.profile, path)
         if link is not None and profile is not None and self._check_unit(entry, link, profile, path):
-            self._check_address(entry, link, path)
+            self._check_address(entry, link, profile, path)
+            self._check_line(entry, link, profile, path)
         if profile is None:
             return []
         self._check_prefix(entry, profile, path)
@@ -99,6 +103,8 @@ class DeviceReader:
             at=entry.at or "",
             secret=self._secret(entry, path),
             direction=entry.dir,
+            line=None if entry.line is None else LineSettings(**entry.line.model_dump()),
+            tz=self.tz,
         )
         devices = [device] if device.points else []
         if profile.instances is not None:
@@ -152,8 +158,26 @@ class DeviceReader:
             self.problems.add((*path, "unit"), *found)
         return found is None
 
-    def _check_address(self, entry: DeviceEntry, link: Link, path: KeyPath) -> None:
-        address = (*link.wire, entry.unit, entry.prefix, entry.at)
+    def _check_line(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> None:
+        """A line has one protocol and one setting, unless it says that it is mixed."""
+        config, protocol = link.config, profile.protocol
+        if entry.line is not None and not (config.mixed and config.kind == "serial"):
+            what = f"{config.id} is a {config.kind} link" + ("" if config.mixed else " that is not mixed")
+            step = f"remove line, or set links.{config.id}.mixed: true on a serial port"
+            self.problems.add((*path, "line"), f"{what}: its devices have no settings of their own", step)
+        if not config.is_line:
+            return
+        first, other = self._protocols.setdefault(config.id, (protocol, entry.id))
+        if config.mixed and protocol not in MIXABLE:
+            what = f"{profile.profile} speaks {protocol}, which shares no line with other protocols"
+            self.problems.add((*path, "link"), what, f"give it a line of its own; {', '.join(MIXABLE)} can share one")
+        elif not config.mixed and first != protocol:
+            what = f"{profile.profile} speaks {protocol}, and {other} on {config.id} speaks {first}"
+            step = f"set links.{config.id}.mixed: true if both are on one line, or use another link"
+            self.problems.add((*path, "link"), what, step)
+
+    def _check_address(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> None:
+        address = (*link.wire, profile.protocol if link.config.mixed else "", entry.unit, entry.prefix, entry.at)
         other = self._addresses.setdefault(address, entry.id)
         if other != entry.id:
             what = f"{entry.id} has the address of {other} ({link.config.place} unit {entry.unit})"

@@ -18,7 +18,7 @@ from edge_agent.config.schema import LinkEntry
 from gateway.contract.topics import is_id
 
 T = TypeVar("T")
-_SAME = ("kind", "host", "port", "path", "baud", "parity", "stop_bits", "data_bits", "echo")
+_SAME = ("kind", "host", "port", "path", "baud", "parity", "stop_bits", "data_bits", "echo", "mixed")
 _TIMES = {"timeout": "timeout_s", "connect_timeout": "connect_timeout_s", "turnaround": "turnaround_s"}
 _NEEDS = {
     "tcp": ("host",),

@@ -65,7 +65,8 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
             problems.add(("agent", "profiles", index), f"there is no folder {shown(str(profile_folder))}", step)
     library = profiles or Library.default(folders)
     places: dict[str, KeyPath] = {}
-    devices = _read_devices(data, links, library, folder, places, problems)
+    tz = agent.tz if agent is not None else ""
+    devices = _read_devices(data, links, library, folder, tz, places, problems)
     if not problems.count:
         _check_loads(links, devices, places, problems)
     data_dir = folder / (agent.data_dir if agent is not None else "")
@@ -139,6 +140,7 @@ def _read_devices(
     links: Mapping[str, Link],
     library: Library,
     folder: Path,
+    tz: str,
     places: dict[str, KeyPath],
     problems: Problems,
 ) -> list[Device]:
@@ -159,6 +161,7 @@ def _read_devices(
         protocols=tuple(DRIVERS),
         problems=problems,
         folder=folder,
+        tz=tz,
     )
     before = problems.count
     polled: list[Device] = []

@@ -193,6 +193,8 @@ class LinkEntry(Strict):
     connect_timeout: Timeout | None = None
     turnaround: Pause | None = None
     echo: bool | None = None
+    mixed: bool | None = None
+    """Devices of several protocols, baud rates or character formats on one line."""
     allow_overload: bool = False
     """Start even though the line cannot carry what is asked of it; the readings will be late."""
     bacnet: BacnetEntry | None = None
@@ -297,6 +299,15 @@ class InstanceEntry(_Described):
     id: IdText | None = None
 
 
+class LineEntry(Strict):
+    """How one device speaks on a mixed line, where that differs from the link."""
+
+    baud: int | None = Field(default=None, ge=110, le=4_000_000)
+    parity: Literal["N", "E", "O"] | None = None
+    stop_bits: Literal[1, 2] | None = None
+    data_bits: Literal[7, 8] | None = None
+
+
 class DeviceEntry(_Described):
     """One device on a link. `instances` describes its branches by number."""
 
@@ -316,6 +327,8 @@ class DeviceEntry(_Described):
     limits: LimitsEntry = LimitsEntry()
     at: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,253}(:[0-9]{1,5})?$")] | None = None
     """`host` or `host:port` of the device itself, on links that have many or where devices dial in."""
+    line: LineEntry | None = None
+    """On a link with `mixed: true`: this device's own baud rate and character format."""
     secret: Secret | None = None
     """The device's own secret: the key of an OSDP reader, the token of a device that dials in."""
     dir: Literal["in", "out"] | None = None

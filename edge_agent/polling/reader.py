@@ -14,7 +14,17 @@ import structlog
 
 from device_profiles.errors import DeviceError, DeviceTimeout
 from device_profiles.reading import Acquisition
-from drivers.base import Batch, CanCount, CanLearn, CanLocate, CanSubscribe, Driver, LinkConfig, Session
+from drivers.base import (
+    Batch,
+    CanCount,
+    CanLearn,
+    CanLocate,
+    CanSubscribe,
+    Driver,
+    LinkConfig,
+    Session,
+    SpeaksMany,
+)
 from edge_agent.clock import Clock
 from edge_agent.form import Form
 from edge_agent.polling.polled import Group, Polled
@@ -65,10 +75,12 @@ class Reader:
 
     async def prepare(self, polled: Polled) -> None:
         """Locates what has to be located, plans, and reads what the values depend on."""
-        points = polled.device.points
+        points, driver = polled.device.points, self._driver
+        if isinstance(driver, SpeaksMany):
+            driver = driver.speaking(polled.device.protocol)
         if self._locator is not None and polled.layout is None and self._locator.needs_locating(points):
             polled.learn(await self._locator.locate(polled.address, points))
-        polled.plan(self._driver, self._link)
+        polled.plan(driver, polled.device.on(self._link))
         if polled.params is not None:
             await self.read_params(polled.params)
 
