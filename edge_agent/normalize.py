@@ -121,6 +121,8 @@ class Normalizer:
         steps = []
         if isinstance(point.cov, int | float) and not isinstance(point.cov, bool):
             steps.append(point.cov / abs(float(point.scale or 1)))
+        if increment := (self._layout or {}).get("increments", {}).get(point.id):
+            steps.append(increment)
         if point.deadband is not None and converter.slope:
             steps.append(point.deadband / abs(float(converter.slope)))
         return max(steps, default=None)

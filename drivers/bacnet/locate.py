@@ -7,6 +7,7 @@ nothing is asked again but `facts`, one request.
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,7 +108,10 @@ async def locate(
     refs = {point.id: _object_of(address, objects) for point, address in bacnet}
     layout["logs"] = _logs(bacnet, refs, layout.get("logged", {}))
     known = {point.id: ref for point, _ in bacnet if (ref := refs[point.id]) is not None}
-    layout["units"] = await _units(reader, _shown(points, known, _WITH_UNITS), layout.get("units", {}), peer)
+    shown = _shown(points, known, _WITH_UNITS)
+    layout["units"] = await _units(reader, shown, layout.get("units", {}), peer)
+    reported = {point.id: shown[point.id] for point, address in bacnet if point.id in shown and _is_value(address)}
+    layout["increments"] = await _increments(reader, reported, layout.get("increments", {}))
     layout["labels"] = await _labels(reader, points, known, layout.get("labels", {}))
     return layout
 
@@ -217,6 +221,17 @@ async def _units(
         _log.warning("units that no vocabulary has were left out", device=peer.instance, units=unknown)
     found = {point: units.ucum(number) for point, ref in shown.items() if (number := numbers.get(ref)) is not None}
     return {point: code for point, code in {**before, **found}.items() if code is not None and point in shown}
+
+
+async def _increments(
+    reader: BulkReader, reported: Mapping[str, tags.ObjectId], before: Mapping[str, float]
+) -> dict[str, float]:
+    """By how much a present value changes until its device reports it, by point; 0 where it does not say."""
+    asked = sorted({ref for point, ref in reported.items() if point not in before})
+    results = await reader.read([Ref(*ref, _P["cov-increment"]) for ref in asked])
+    said = {ref: result.elements[0].value for ref, result in zip(asked, results, strict=True) if result.elements}
+    steps = {ref: value for ref, value in said.items() if isinstance(value, float) and 0 <= value < math.inf}
+    return {point: steps.get(ref, 0.0) if ref in asked else before[point] for point, ref in reported.items()}
 
 
 async def _labels(

@@ -178,9 +178,13 @@ async def test_what_stands_after_writes_and_a_release() -> None:
         layout = await located(made, AHU, AHU_POINTS)
         before = await made.session.standing(AHU, SETPOINT, layout, priority=13)
         await made.session.write(AHU, SETPOINT, 17.25, layout, priority=13)
-        assert await made.session.standing(AHU, SETPOINT, layout, priority=13) == Standing(17.25, 13, 17.25)
+        assert await made.session.standing(AHU, SETPOINT, layout, priority=13) == Standing(
+            17.25, 13, 17.25, has_slots=True
+        )
         await made.session.write(AHU, SETPOINT, 19.0, layout, priority=9)
-        assert await made.session.standing(AHU, SETPOINT, layout, priority=13) == Standing(19.0, 9, 17.25)
+        assert await made.session.standing(AHU, SETPOINT, layout, priority=13) == Standing(
+            19.0, 9, 17.25, has_slots=True
+        )
         for slot in (9, 13):
             await made.session.write(AHU, SETPOINT, None, layout, priority=slot)
         assert await made.session.standing(AHU, SETPOINT, layout, priority=13) == before

@@ -7,7 +7,7 @@ from device_profiles.reading import Flagged, Sample
 from drivers.base import LinkConfig
 from drivers.fake_network import FakeNetwork
 from edge_agent.model import Device
-from tests.edge_agent.poll_world import RTT_S, device, point, world
+from tests.edge_agent.poll_world import RTT_S, answering, device, point, world
 
 NETWORK = LinkConfig(id="bacnet-1", kind="fake", timeout_s=3)
 HEARTBEAT_S = 300
@@ -168,3 +168,16 @@ async def test_one_lane_that_reports_works_as_well() -> None:
         await it.clock.advance(0.1)
         assert it.sink.of("room-1")[-1].good == {"x_a": 44.0}
         assert network.collisions == []
+
+
+async def test_a_change_below_the_devices_own_increment_is_no_missed_change() -> None:
+    network, fakes = reporting(), answering(rooms())
+    fakes[1].layout = {"increments": {"x_a": 5.0}}
+    async with world(rooms(), link=NETWORK, network=network, fakes=fakes) as it:
+        await it.clock.advance(60)
+        network.devices[1].values["x_a"] = network.devices[1].values["x_a"] + 4.0
+        await it.clock.advance(HEARTBEAT_S / 2 + 35)
+        assert it.poller.figures()["missed"] == 0
+        network.devices[1].values["x_a"] = network.devices[1].values["x_a"] + 4.0
+        await it.clock.advance(HEARTBEAT_S / 2 + 35)
+        assert it.poller.figures()["missed"] == 1

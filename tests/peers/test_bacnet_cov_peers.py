@@ -122,12 +122,12 @@ async def test_bacpypes3_reports_changes_and_takes_writes() -> None:
         assert heard.values["temperature"] == [20.5]
         assert heard.values["fan"] == [False]
         await session.write(DEVICE, VALVE, 40.0, layout, priority=13)
-        assert await session.standing(DEVICE, VALVE, layout, priority=13) == Standing(40.0, 13, 40.0)
+        assert await session.standing(DEVICE, VALVE, layout, priority=13) == Standing(40.0, 13, 40.0, has_slots=True)
         await heard.until(lambda: heard.values["valve"][-1] == 40.0)
         await session.write(DEVICE, VALVE, None, layout, priority=13)
-        assert await session.standing(DEVICE, VALVE, layout, priority=13) == Standing(5.0, None, None)
+        assert await session.standing(DEVICE, VALVE, layout, priority=13) == Standing(5.0, None, None, has_slots=True)
         await session.write(DEVICE, FAN, True, layout, priority=8)
-        assert await session.standing(DEVICE, FAN, layout, priority=8) == Standing(True, 8, 1)
+        assert await session.standing(DEVICE, FAN, layout, priority=8) == Standing(True, 8, 1, has_slots=True)
         with pytest.raises(DeviceRefused):
             await session.write(DEVICE, point("none", "AV:77"), 1.0, layout, priority=8)
         await session.unsubscribe(DEVICE)
@@ -183,10 +183,14 @@ async def test_node_bacnet_reports_changes_and_takes_writes() -> None:
         await heard.until(lambda: heard.values.get("temperature") == [20.5])
         await session.write(DEVICE, TEMPERATURE, 21.5, layout, priority=10)
         await heard.until(lambda: heard.values["temperature"] == [20.5, 21.5])
-        assert await session.standing(DEVICE, TEMPERATURE, layout, priority=10) == Standing(21.5, 10, 21.5)
+        assert await session.standing(DEVICE, TEMPERATURE, layout, priority=10) == Standing(
+            21.5, 10, 21.5, has_slots=True
+        )
         with pytest.raises(DeviceRefused, match="value-out-of-range"):
             await session.write(DEVICE, TEMPERATURE, 99.0, layout, priority=10)
         await session.write(DEVICE, TEMPERATURE, None, layout, priority=10)
-        assert await session.standing(DEVICE, TEMPERATURE, layout, priority=10) == Standing(20.5, None, None)
+        assert await session.standing(DEVICE, TEMPERATURE, layout, priority=10) == Standing(
+            20.5, None, None, has_slots=True
+        )
         [station] = await describe(session.client, await find_stations(session.client, wait_s=0.2))
         assert (station.facts["vendor"], station.counts) == ("node-bacnet", {"analog-value": 1})
