@@ -2,7 +2,7 @@
 
 Addresses are the driver's business only. In a file the keys of a Modbus address may stand beside the point's own: `reg: 0x34`
 (with `table`), or `model: 103` with `at: 14`; so may `object:` of a BACnet address, `node:` or `path:` of an OPC UA one,
-and `di:`, `format:`, `signed:`, `block:`, `item:` of a DL/T 645 one.
+`di:`, `format:`, `signed:`, `block:`, `item:` of a DL/T 645 one, and `get:`, `pick:` ... of an HTTP one.
 `{prefix}` in a name, node or path is replaced by the device's own `prefix`: one controller often holds many devices.
 """
 
@@ -12,13 +12,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Discriminator, Field, Tag, field_validator, model_validator
 
+from .address_http import Http as Http
 from .address_meters import Dlt645 as Dlt645
 from .bacnet import MAX_INSTANCE, parse_object
 from .strict import Strict as Strict
 
 Table = Literal["holding", "input", "coil", "discrete"]
 
-SHORT_KEYS = ("table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item")
+SHORT_KEYS = (
+    "table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item",
+    "get", "post", "body", "pick", "words", "counted", "clock", "shown",
+)  # fmt: skip
 """Keys of an address that may stand beside the point's own."""
 
 SHORT_SCHEMA: dict[str, Any] = {
@@ -47,6 +51,14 @@ SHORT_SCHEMA: dict[str, Any] = {
         "description": "DL/T 645 block that holds the value.",
     },
     "item": {"type": "integer", "minimum": 0, "maximum": 99, "description": "Place in the block, from 0."},
+    "get": {"type": "string", "description": "HTTP resource, as /ISAPI/System/deviceInfo."},
+    "post": {"type": "string", "description": "HTTP resource that is asked by POST, with body."},
+    "body": {"description": "What is posted: text, or a mapping as JSON."},
+    "pick": {"type": "string", "description": "The way into the HTTP answer, as AcsWorkStatus/doorStatus/0."},
+    "words": {"type": "object", "description": "HTTP: the device's words as numbers, as {ok: 1, idle: 2}."},
+    "counted": {"type": "boolean", "description": "HTTP: how many elements pick finds."},
+    "clock": {"type": "boolean", "description": "HTTP: pick finds date and time; the value is seconds ahead of ours."},
+    "shown": {"type": "string", "description": "HTTP: a text made of it, with {host} and {value}."},
 }
 
 PREFIX = "{prefix}"
@@ -190,6 +202,7 @@ _KINDS: dict[str, tuple[type[Strict], frozenset[str]]] = {
     "Bacnet": (Bacnet, frozenset({"object", "name", "property"})),
     "OpcUa": (OpcUa, frozenset({"node", "path", "namespace"})),
     "Dlt645": (Dlt645, frozenset({"di"})),
+    "Http": (Http, frozenset({"get", "post"})),
     "Virtual": (Virtual, frozenset({"plus", "minus"})),
 }
 
@@ -207,6 +220,7 @@ AnyAddress = Annotated[
     | Annotated[Bacnet, Tag("Bacnet")]
     | Annotated[OpcUa, Tag("OpcUa")]
     | Annotated[Dlt645, Tag("Dlt645")]
+    | Annotated[Http, Tag("Http")]
     | Annotated[Virtual, Tag("Virtual")]
     | Annotated[dict[str, Any], Tag("Other")],
     Discriminator(_address_kind),

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from .address import SHORT_KEYS, SHORT_SCHEMA, AnyAddress, Strict, with_address
 from .address import Bacnet as Bacnet
 from .address import Dlt645 as Dlt645
+from .address import Http as Http
 from .address import Modbus as Modbus
 from .address import OpcUa as OpcUa
 from .address import Table as Table
@@ -384,11 +385,19 @@ def _dlt645_defaults(point: dict[str, Any], address: dict[str, Any], profile: di
     return {"type": "s64", **scale, **point, "address": address}
 
 
+def _http_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """A text where the id says so, an ordinal where there are labels, else a number."""
+    kind = "str" if str(point.get("id")).endswith("_text") else "s32" if point.get("labels") else "f64"
+    return {"type": profile.get("type", kind), **point, "address": address}
+
+
 _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "modbus": _modbus_defaults,
     "bacnet": _bacnet_defaults,
     "opcua": _opcua_defaults,
     "dlt645-2007": _dlt645_defaults,
     "dlt645-1997": _dlt645_defaults,
+    "isapi": _http_defaults,
+    "rest": _http_defaults,
 }
 """What points take that do not say their own, by protocol."""

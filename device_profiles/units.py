@@ -180,6 +180,9 @@ def _table() -> dict[str, Unit]:
     unit("min", "time", 60, "MIN", 72)
     unit("h", "time", hour, "HUR", 71)
     unit("d", "time", hour * 24, "DAY", 70)
+    unit("By", "data", 1, "AD", None, "B")
+    unit("MBy", "data", mega, "4L", None, "MB")
+    unit("GBy", "data", giga, "E34", None, "GB")
     unit("%", "ratio", Fraction(1, 100), "P1", (98, 29))
     unit("1", "ratio", 1, "C62", (95, 15), "")
     return {row.code: row for row in rows}

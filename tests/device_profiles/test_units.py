@@ -29,7 +29,7 @@ PINT = {
     "MOhm": "Mohm", "lx": "lux", "klx": "kilolux", "[Btu_IT]/h": "Btu/hour", "k[Btu_IT]/h": "1000*Btu/hour",
     "12.k[Btu_IT]/h": "ton_of_refrigeration", "mm[H2O]": "9.80665*pascal", "m3/min": "m^3/minute",
     "[cft_i]/h": "foot^3/hour", "lm/[ft_i]2": "lumen/foot^2", "[ft_i]/min": "foot/minute", "[mi_i]/h": "mile/hour",
-    "[ft_i]": "foot", "[in_i]": "inch",
+    "[ft_i]": "foot", "[in_i]": "inch", "By": "byte", "MBy": "megabyte", "GBy": "gigabyte",
 }  # fmt: skip
 """UCUM codes that pint writes differently."""
 MEASURED = {"[HP]", "[Btu_IT]", "[Btu_IT]/h", "k[Btu_IT]/h", "12.k[Btu_IT]/h", "[psi]", "[in_i'H2O]", "[in_i'Hg]"}
