@@ -160,12 +160,18 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
+def _await_end_of_input() -> None:
+    """Blocks until standard input is closed. Unbuffered: a thread inside `sys.stdin` breaks the interpreter's shutdown."""
+    while os.read(0, 4096):
+        pass
+
+
 def _serve(config: str) -> None:
     """The child: the broker until stdin closes, which it does when the parent is gone."""
     from iotcore import Broker
 
     def leave_with_parent() -> None:
-        sys.stdin.buffer.read()
+        _await_end_of_input()
         os._exit(0)
 
     # rumqttd's tracing shows every packet as an error record; only a level above hides it.
@@ -181,9 +187,13 @@ async def _stand_alone(port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    threading.Thread(
-        target=lambda: (sys.stdin.buffer.read(), loop.call_soon_threadsafe(stop.set)), name="parent", daemon=True
-    ).start()
+
+    def leave_with_parent() -> None:
+        _await_end_of_input()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it is over already
+            loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=leave_with_parent, name="parent", daemon=True).start()
     async with EmbeddedBroker(port) as broker:
         sys.stdout.write(json.dumps({"port": broker.port, "pid": broker.pid}) + "\n")
         sys.stdout.flush()
