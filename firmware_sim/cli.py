@@ -16,6 +16,7 @@ import typer
 
 from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.devices import MODELS
+from firmware_sim.meter_cli import meter
 from firmware_sim.opcua.cli import opcua
 
 if TYPE_CHECKING:
@@ -265,3 +266,4 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
 
 
 app.command("opcua")(opcua)
+app.command("meter")(meter)

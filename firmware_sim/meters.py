@@ -57,6 +57,10 @@ class Meter:
     mute: bool = False
     spoil: Callable[[bytes], list[tuple[float, bytes]]] = field(default=lambda frame: [(0.0, frame)])
     """(seconds late, bytes) that go out for a right reply: what is wrong with the meter."""
+    obeys: Callable[[int, bytes, bool], tuple[int, bytes] | None] | None = None
+    """(control, data, whether it was for all) of anything but a read -> (control, data) of the reply, None for silence."""
+    echoes_wildcards: bool = False
+    """Answers a wildcard address with that address instead of its own, as some meters of 1997 do."""
     asked: list[tuple[int, bytes]] = field(default_factory=list)
     """(control, data) of every request that was for it."""
 
@@ -67,13 +71,29 @@ class Meter:
     def is_meant(self, address: bytes) -> bool:
         return all(one in (0xAA, own) for one, own in zip(address, self.address, strict=True))
 
-    def answer(self, control: int, data: bytes) -> bytes | None:
-        """The reply, without wake-up bytes."""
+    def answer(self, control: int, data: bytes, asked: bytes = b"") -> bytes | None:
+        """The reply to a request that was sent to the address `asked`, without wake-up bytes."""
+        reply = self._answer(control, data)
+        if reply is None or not (self.echoes_wildcards and 0xAA in asked):
+            return reply
+        _, given, content = take_apart(reply) or (b"", 0, b"")
+        return build(asked, given, content)
+
+    def hear_broadcast(self, control: int, data: bytes) -> None:
+        """What is meant for all is obeyed in silence."""
+        self.asked.append((control, data))
+        if self.obeys is not None:
+            self.obeys(control, data, True)
+
+    def _answer(self, control: int, data: bytes) -> bytes | None:
         self.asked.append((control, data))
         size = 4 if self.edition == "2007" else 2
         read, more = (READ_2007, MORE_2007) if size == 4 else (READ_1997, MORE_1997)
         if control == 0x13 and size == 4:
             return build(self.address, 0x93, self.address)
+        if control not in (read, more) and self.obeys is not None:
+            done = self.obeys(control, data, False)
+            return None if done is None else build(self.address, *done)
         if control not in (read, more) or len(data) < size:
             return build(self.address, control | 0xC0, b"\x01")
         key = data[:size]
@@ -142,10 +162,12 @@ class MeterLine(SerialLine):
         address, control, data = request
         self.stats.requests += 1
         if address == b"\x99" * 6:
+            for meter in self.meters:
+                meter.hear_broadcast(control, data)
             return
         answers: list[tuple[Meter, bytes]] = []
         for meter in self.meters:
-            reply = meter.answer(control, data) if meter.is_meant(address) and not meter.mute else None
+            reply = meter.answer(control, data, address) if meter.is_meant(address) and not meter.mute else None
             if reply is not None:
                 answers.append((meter, b"\xfe" * meter.wake + reply))
         if not answers:
