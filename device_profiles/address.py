@@ -14,14 +14,17 @@ from pydantic import AliasChoices, Discriminator, Field, Tag, field_validator, m
 
 from .address_http import Http as Http
 from .address_meters import Dlt645 as Dlt645
+from .address_strings import SHORT as STRINGS_SHORT
+from .address_strings import StringsField as StringsField
 from .bacnet import MAX_INSTANCE, parse_object
 from .strict import Strict as Strict
 
 Table = Literal["holding", "input", "coil", "discrete"]
 
 SHORT_KEYS = (
-    "table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item",
+    "table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item", "record",
     "get", "post", "body", "pick", "words", "counted", "clock", "shown",
+    *STRINGS_SHORT,
 )  # fmt: skip
 """Keys of an address that may stand beside the point's own."""
 
@@ -51,6 +54,7 @@ SHORT_SCHEMA: dict[str, Any] = {
         "description": "DL/T 645 block that holds the value.",
     },
     "item": {"type": "integer", "minimum": 0, "maximum": 99, "description": "Place in the block, from 0."},
+    "record": {"type": "object", "description": "DL/T 645: where the meter keeps the value's past, as time, value, count."},
     "get": {"type": "string", "description": "HTTP resource, as /ISAPI/System/deviceInfo."},
     "post": {"type": "string", "description": "HTTP resource that is asked by POST, with body."},
     "body": {"description": "What is posted: text, or a mapping as JSON."},
@@ -59,6 +63,7 @@ SHORT_SCHEMA: dict[str, Any] = {
     "counted": {"type": "boolean", "description": "HTTP: how many elements pick finds."},
     "clock": {"type": "boolean", "description": "HTTP: pick finds date and time; the value is seconds ahead of ours."},
     "shown": {"type": "string", "description": "HTTP: a text made of it, with {host} and {value}."},
+    **STRINGS_SHORT,
 }
 
 PREFIX = "{prefix}"
@@ -203,6 +208,7 @@ _KINDS: dict[str, tuple[type[Strict], frozenset[str]]] = {
     "OpcUa": (OpcUa, frozenset({"node", "path", "namespace"})),
     "Dlt645": (Dlt645, frozenset({"di"})),
     "Http": (Http, frozenset({"get", "post"})),
+    "StringsField": (StringsField, frozenset({"frame", "tally"})),
     "Virtual": (Virtual, frozenset({"plus", "minus"})),
 }
 
@@ -221,6 +227,7 @@ AnyAddress = Annotated[
     | Annotated[OpcUa, Tag("OpcUa")]
     | Annotated[Dlt645, Tag("Dlt645")]
     | Annotated[Http, Tag("Http")]
+    | Annotated[StringsField, Tag("StringsField")]
     | Annotated[Virtual, Tag("Virtual")]
     | Annotated[dict[str, Any], Tag("Other")],
     Discriminator(_address_kind),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .errors import ProfileError
 from .library import SHIPPED, Library, Where, shown_path
+from .rules_strings import ambiguous_frames
 from .schema import Invalid, Modbus, Point, Profile
 from .vocabulary import vocabulary
 from .yamlfile import KeyPath
@@ -84,6 +85,10 @@ def _rules(profile: Profile) -> Iterator[_Rule]:
         yield from _write_limits(point, path)
     yield from _registers(profile)
     yield from _params(profile)
+    if profile.strings is not None:
+        for name, other in ambiguous_frames(profile.strings):
+            step = "tell them apart by more of the frame, or put the one that says more first"
+            yield ("strings", "frames", name), f"messages of {name} are taken for {other}", step
 
 
 def _evidence(profile: Profile) -> Iterator[_Rule]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .findings import did_you_mean, shown
+from .rules_strings import strings_rules
 from .rules_write import write_rules
 from .schema import WHOLE_TYPES, Bacnet, Dlt645, Modbus, OpcUa, Point, Profile
 from .units import UNITS, suggest_unit
@@ -38,6 +39,7 @@ def broken_rules(profile: Profile) -> Iterator[Broken]:
         yield from _address(profile, point, path)
     yield from _instances(profile)
     yield from (Broken(*rule) for rule in write_rules(profile))
+    yield from (Broken(*rule) for rule in strings_rules(profile))
 
 
 def _class_and_system(profile: Profile) -> Iterator[Broken]:

@@ -21,6 +21,7 @@ from .address import Dlt645 as Dlt645
 from .address import Http as Http
 from .address import Modbus as Modbus
 from .address import OpcUa as OpcUa
+from .address import StringsField as StringsField
 from .address import Table as Table
 from .address import Virtual as Virtual
 from .bacnet import VALUE_TYPES, parse_object
@@ -28,6 +29,7 @@ from .control import Operation as Operation
 from .control import Write as Write
 from .credential import Credential as Credential
 from .events import EventSource as EventSource
+from .strings import Strings as Strings
 
 IdText = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 PointId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -317,6 +319,8 @@ class Profile(Strict):
     credential: Credential | None = None
     """How it says which card it was."""
     operations: tuple[Operation, ...] = ()
+    strings: Strings | None = None
+    """Protocol `strings`: its frames and requests."""
     caveats: tuple[Caveat, ...] = ()
     source: Source
 
@@ -378,6 +382,8 @@ def _opcua_defaults(point: dict[str, Any], address: dict[str, Any], profile: dic
 def _dlt645_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
     """Digits are a whole number, scaled by what the format has behind the point; other letters make a text."""
     shape = address.get("format", "XXXXXX.XX")
+    if shape in ("word", "clock"):
+        return {"type": "u16" if shape == "word" else "f64", **point, "address": address}
     if isinstance(shape, str) and not shape.startswith("X"):
         return {"type": "str", **point, "address": address}
     places = len(shape.partition(".")[2]) if isinstance(shape, str) else 0
@@ -391,6 +397,12 @@ def _http_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict
     return {"type": profile.get("type", kind), **point, "address": address}
 
 
+def _strings_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """A text where the id says so, an ordinal where there are labels, else a number."""
+    kind = "str" if str(point.get("id")).endswith("_text") else "s32" if point.get("labels") else "f64"
+    return {"type": profile.get("type", kind), **point, "address": address}
+
+
 _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "modbus": _modbus_defaults,
     "bacnet": _bacnet_defaults,
@@ -399,5 +411,6 @@ _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, A
     "dlt645-1997": _dlt645_defaults,
     "isapi": _http_defaults,
     "rest": _http_defaults,
+    "strings": _strings_defaults,
 }
 """What points take that do not say their own, by protocol."""

@@ -17,6 +17,7 @@ from device_profiles.errors import ConfigError
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Point
 from device_profiles.secrets import Secret
+from device_profiles.strings import Strings
 
 from .link import LINK_KINDS as LINK_KINDS
 from .link import BacnetLink as BacnetLink
@@ -58,6 +59,8 @@ class Address:
     """How it speaks, where that differs from its link."""
     tz: str = ""
     """IANA time zone of the site, for devices whose clocks tell local time."""
+    strings: Strings | None = field(default=None, hash=False, compare=False, repr=False)
+    """Protocol `strings`: what its messages look like, from its profile."""
 
 
 @dataclass(frozen=True, slots=True)

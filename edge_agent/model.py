@@ -60,8 +60,9 @@ class Device:
     def address(self) -> Address:
         """Where its driver finds it."""
         return Address(
-            self.unit, self.id, self.at, self.secret, self.options, protocol=self.protocol, line=self.line, tz=self.tz
-        )
+            self.unit, self.id, self.at, self.secret, self.options, protocol=self.protocol, line=self.line, tz=self.tz,
+            strings=self.profile.strings,
+        )  # fmt: skip
 
     def on(self, link: LinkConfig) -> LinkConfig:
         """Its link as it uses it."""
