@@ -9,22 +9,47 @@ from pydantic import Field, model_validator
 from .strict import Strict
 
 
+class Dlt645Record(Strict):
+    """Where a DL/T 645-2007 meter keeps a value's past: identifiers of the newest frozen record, whose last byte counts backwards
+    from 01. Hourly energy is `{time: 0x05040001, value: 0x05040101, count: 254}`, daily `{time: 0x05060001, value: 0x05060101,
+    count: 62}`; `item` is the value's place in a record of several.
+    """
+
+    time: int = Field(ge=0, le=0xFFFFFFFF, strict=True)
+    value: int = Field(ge=0, le=0xFFFFFFFF, strict=True)
+    count: int = Field(default=62, ge=1, le=254)
+    item: int = Field(default=0, ge=0, le=99)
+
+    @model_validator(mode="after")
+    def _counts_from_one(self) -> Self:
+        if self.time & 0xFF != 1 or self.value & 0xFF != 1:
+            raise ValueError("time and value are those of the newest record: their last byte is 01")
+        return self
+
+
 class Dlt645(Strict):
     """A value of a DL/T 645 meter, by data identifier (four bytes of -2007, two of -1997, the highest first).
 
     `format` is the standard's: `XXXXXX.XX` are eight digits, two of them behind the point; letters other than X (`YYMMDDWW`,
     `NNNNNNNNNNNN`) are digits that make a text. A `block` (FF in one byte of the identifier) is read instead where the meter
-    knows it; its items are of one format, and `item` counts them from 0.
+    knows it; its items are of one format, and `item` counts them from 0. `record` is where the meter keeps the value's past.
+    Two formats are ours: `word` is a status word of two bytes, lowest first, for points with `bits`; `clock` reads the date
+    under `di` and the time under the next identifier, and gives the seconds that the meter's clock is ahead of ours.
     """
 
     di: int = Field(ge=0, le=0xFFFFFFFF, strict=True)
-    format: str = Field(default="XXXXXX.XX", pattern=r"^(X{1,16}(\.X{1,8})?|[YMDWhmsN]{2,24})$")
+    format: str = Field(default="XXXXXX.XX", pattern=r"^(X{1,16}(\.X{1,8})?|[YMDWhmsN]{2,24}|word|clock)$")
     signed: bool = False
     block: int | None = Field(default=None, ge=0, le=0xFFFFFFFF, strict=True)
     item: int = Field(default=0, ge=0, le=99)
+    record: Dlt645Record | None = None
 
     @model_validator(mode="after")
     def _whole_bytes(self) -> Self:
+        if self.format in ("word", "clock"):
+            if self.block is not None or self.signed:
+                raise ValueError(f"format {self.format} has neither block nor sign")
+            return self
         if sum(letter != "." for letter in self.format) % 2:
             raise ValueError(f"{self.format} has an odd number of digits; write a leading digit too, as XX.XX")
         if self.item and self.block is None:
@@ -33,11 +58,13 @@ class Dlt645(Strict):
 
     @property
     def is_text(self) -> bool:
-        return self.format[0] != "X"
+        return self.format[0] not in "Xwc"
 
     @property
     def size(self) -> int:
         """Bytes on the wire."""
+        if self.format in ("word", "clock"):
+            return 2 if self.format == "word" else 7
         return sum(letter != "." for letter in self.format) // 2
 
     @property

@@ -7,14 +7,20 @@ import time
 from collections.abc import Callable
 
 from .base import LinkConfig, Trace
+from .frames import Reject
 from .modbus import codec
+from .registry import FRAME_DECODERS, load_frame_decoder
 
 _TABLES = {1: "coils", 2: "discrete inputs", 3: "holding registers", 4: "input registers"}
 _MOST_BYTES = 48
 
 
-def printer(link: LinkConfig, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> Trace:
-    """A Trace that writes one line a frame, with milliseconds since the first and since the frame before."""
+def printer(
+    link: LinkConfig, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic, *, protocol: str = ""
+) -> Trace:
+    """A Trace that writes one line a frame, with milliseconds since the first and since the frame before. `protocol` tells what
+    is spoken on a line; without it the kind of link does.
+    """
     first: float | None = None
     before = 0.0
 
@@ -23,14 +29,16 @@ def printer(link: LinkConfig, write: Callable[[str], None], clock: Callable[[], 
         now = clock()
         first = now if first is None else first
         delta, before = (now - before if now > first else 0.0), now
-        words = remark or explain(link, direction, frame)
+        words = remark or explain(link, direction, frame, protocol)
         write(f"{(now - first) * 1000:9.1f} ms {delta * 1000:+8.1f}  {direction} {_shown(frame)}  {words}".rstrip())
 
     return trace
 
 
-def explain(link: LinkConfig, direction: str, frame: bytes) -> str:
-    """What a Modbus frame, a BACnet/IP datagram or OPC UA messages say, in words; "" for what is none."""
+def explain(link: LinkConfig, direction: str, frame: bytes, protocol: str = "") -> str:
+    """What a Modbus frame, a BACnet/IP datagram, OPC UA messages or a meter's frame say, in words; "" for what is none."""
+    if link.is_line and protocol != "modbus" and protocol in FRAME_DECODERS:
+        return _decoded(frame, protocol)
     if link.kind == "bacnet":
         from .bacnet.explain import explain as explain_bacnet
 
@@ -48,6 +56,20 @@ def explain(link: LinkConfig, direction: str, frame: bytes) -> str:
         return ""
     note = "" if codec.rtu_holds(frame) else " (wrong checksum)"
     return f"unit {frame[0]}: {explain_pdu(direction, frame[1:-2])}{note}"
+
+
+def _decoded(frame: bytes, protocol: str) -> str:
+    """As `plantroom decode` has it: facts, then values."""
+    decoder = load_frame_decoder(protocol)
+    words = []
+    for found in (*decoder.feed(frame), *decoder.end()):
+        if isinstance(found, Reject):
+            words.append(found.detail or found.error)
+            continue
+        facts = [f"{name} {fact}" for name, fact in found.facts.items() if not isinstance(fact, dict | list)]
+        values = [f"{value.id} {value.status or value.value}" for value in found.values]
+        words.append(f"{found.address or ''}: {', '.join(facts + values)}")
+    return "; ".join(words)
 
 
 def explain_pdu(direction: str, pdu: bytes) -> str:

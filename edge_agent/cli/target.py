@@ -119,11 +119,11 @@ class Asked:
     login: Login = Login()
 
 
-def tracer(link: LinkConfig) -> Trace:
+def tracer(link: LinkConfig, protocol: str = "") -> Trace:
     """Prints the frames of a link on standard error."""
     from drivers.trace import printer
 
-    return printer(link, lambda line: print(line, file=sys.stderr))
+    return printer(link, lambda line: print(line, file=sys.stderr), protocol=protocol)
 
 
 @asynccontextmanager
@@ -133,7 +133,7 @@ async def opened(target: Target, trace: bool) -> AsyncIterator[OneDevice]:
     from edge_agent.cli.one_device import OneDevice
 
     driver = load_driver(target.device.protocol)
-    async with driver.open(target.link, tracer(target.link) if trace else None) as session:
+    async with driver.open(target.link, tracer(target.link, target.device.protocol) if trace else None) as session:
         yield OneDevice(driver, session, target.link, target.device, raw=target.raw)
 
 
@@ -220,7 +220,7 @@ def _unit_of(asked: Asked, link: LinkConfig) -> int | str:
         if number is None or number > MAX_INSTANCE:
             raise typer.BadParameter(f"--unit {text} is no BACnet device instance; use 0 to {MAX_INSTANCE}")
         return number
-    if number is None:
+    if number is None or len(str(text)) == 12:
         return str(text)  # a meter number, or whatever the protocol takes
     if asked.function is not None or link.kind == "tcp":
         _check_modbus(number)

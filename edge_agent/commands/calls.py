@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from device_profiles.control import Operation
-from device_profiles.errors import CommandRefused, DeviceError, DeviceRefused, LinkError
+from device_profiles.errors import CommandRefused, ConfigError, DeviceError, DeviceRefused, LinkError
 from device_profiles.reading import Raw
 from drivers.base import CanOperate, Session
 from edge_agent.commands import limits
@@ -75,6 +75,9 @@ class Calls:
             return await desk.finish(record, "expired" if error.code == "expired" else "failed", error=error)
         except DeviceRefused as error:
             refused = CommandRefused(f"the device refused: {error.what}", code="blocked", where=target.where)
+            return await desk.finish(record, "failed", error=refused)
+        except ConfigError as error:
+            refused = CommandRefused(error.what, code="unsupported", where=target.where, next_step=error.next_step)
             return await desk.finish(record, "failed", error=refused)
         except (DeviceError, LinkError) as error:
             code, st = ("timeout", "unknown") if is_out else ("device_down", "failed")
