@@ -1,0 +1,164 @@
+"""Our listening TCP port on a link where devices dial in: each connection is admitted by its address before a byte of it is read.
+
+Owns the listening socket and the list of open connections; what is spoken on them is its user's. Used over HTTP and raw TCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+
+from device_profiles.errors import ConfigError, LinkLost, LinkRefused
+
+from .admission import Admission, plain
+from .base import LinkConfig
+from .link import ListenLink
+
+_BACKLOG = 128
+_HANDSHAKE_S = 5.0
+_PAUSE_S = 0.5
+"""After the system had no file descriptor left for a connection."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection that was let in. Subclasses say what is done with its bytes."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.transport: asyncio.Transport | None = None
+        self.gone: Callable[[], None] = lambda: None
+        """Called once when it has ended."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone()
+
+    def abort(self) -> None:
+        """Ends it now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Acceptor:
+    """The open port. `make` gives the protocol for a peer that was let in."""
+
+    def __init__(self, link: LinkConfig, admission: Admission, make: Callable[[str], Connection]) -> None:
+        self.link = link
+        self.own: tuple[str, int] = (link.host, link.port)
+        self._admission = admission
+        self._make = make
+        self._lost: str | None = None
+        self._socket: socket.socket | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._open: set[Connection] = set()
+        self._greeting: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Binds and listens. Raises LinkRefused; ConfigError for a certificate that cannot be used."""
+        context = _tls(self.link)
+        self._socket = _bound(self.link)
+        self.own = self._socket.getsockname()[:2]
+        self._task = asyncio.create_task(self._accept(self._socket, context), name=f"accept {self.link.id}")
+
+    async def close(self) -> None:
+        """Ends the port and all connections."""
+        tasks = [*([self._task] if self._task else []), *self._greeting]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in tuple(self._open):
+            connection.abort()
+        if self._socket is not None:
+            self._socket.close()
+
+    def check(self) -> None:
+        """Raises LinkLost when nobody is let in any more."""
+        if self._lost is not None:
+            raise LinkLost(self._lost, where=self.link.where, next_step="it is opened again by itself")
+
+    async def _accept(self, bound: socket.socket, context: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, peer = await loop.sock_accept(bound)
+            except ConnectionError:
+                continue  # the peer had gone before we came to it
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._lost = f"listening ended ({error})"
+                    return
+                self._admission.refuse("no_descriptor_left", "")
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            host = plain(str(peer[0]))
+            if not self._admission.enter(host):
+                accepted.close()
+                continue
+            task = asyncio.create_task(self._greet(accepted, host, context), name=f"greet {host} {self.link.id}")
+            self._greeting.add(task)
+            task.add_done_callback(self._greeting.discard)
+
+    async def _greet(self, accepted: socket.socket, host: str, context: ssl.SSLContext | None) -> None:
+        connection = self._make(host)
+        self._open.add(connection)
+
+        def gone() -> None:
+            if connection in self._open:
+                self._open.discard(connection)
+                self._admission.leave(host)
+
+        connection.gone = gone
+        accepted.setblocking(False)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else _HANDSHAKE_S,
+            )
+        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+            self._admission.refuse("no_tls", host, str(error)[:100])
+            accepted.close()
+            gone()
+        except asyncio.CancelledError:
+            accepted.close()
+            gone()
+            raise
+
+
+def _tls(link: LinkConfig) -> ssl.SSLContext | None:
+    own = link.listen or ListenLink()
+    if not own.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(own.certificate, own.key or None)
+    except OSError as error:
+        what = f"the certificate {own.certificate} and its key cannot be used ({error})"
+        raise ConfigError(what, where=link.where, next_step="give both as PEM files that belong together") from error
+    return context
+
+
+def _bound(link: LinkConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in link.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((link.host, link.port))
+        bound.listen(_BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        step = "choose another port" if error.errno == errno.EADDRINUSE else "give an address of this machine"
+        raise LinkRefused(
+            f"cannot listen at {link.host}:{link.port} ({error.strerror or error})", where=link.where, next_step=step
+        ) from error
+    return bound

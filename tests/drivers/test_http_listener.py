@@ -1,0 +1,241 @@
+"""Devices dial in over HTTP: who is let in, what is refused before it costs anything, and secrets that show nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from device_profiles.errors import ConfigError, LinkRefused
+from drivers import accepting, http_listener
+from drivers.admission import Admission, host_of, plain
+from drivers.base import Address, LinkConfig, ListenLink, WireCount
+from drivers.http_listener import Answer, HttpListener, Visit, open_listener
+from drivers.http_secrets import Digest, by_basic, by_header
+
+pytestmark = pytest.mark.asyncio
+
+
+def link(*allow: str, port: int = 0) -> LinkConfig:
+    return LinkConfig(id="push", kind="http-listen", host="127.0.0.1", port=port, listen=ListenLink(allow=allow))
+
+
+async def echo(visit: Visit) -> Answer:
+    return Answer(visit.body or b"nothing")
+
+
+@asynccontextmanager
+async def listening(*allow: str) -> AsyncIterator[tuple[HttpListener, str]]:
+    async with open_listener(link(*(allow or ("127.0.0.0/8",)))) as listener:
+        listener.add("*", "/echo", echo, limit=100_000)
+        yield listener, f"http://127.0.0.1:{listener.own[1]}"
+
+
+async def raw(listener: HttpListener, *pieces: bytes) -> bytes:
+    """What comes back for these bytes until the connection ends."""
+    reader, writer = await asyncio.open_connection(*listener.own)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_a_request_is_handed_over_and_answered() -> None:
+    async with listening() as (listener, url), aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/echo", data=b"hello") as response:
+            assert (response.status, await response.read()) == (200, b"hello")
+        async with session.get(f"{url}/elsewhere") as response:
+            assert response.status == 404
+        assert listener.counts.errors == {"unknown_path": 1}
+
+
+async def test_an_address_that_is_not_on_the_list_is_not_read() -> None:
+    async with listening("10.0.0.0/8") as (listener, _):
+        assert await raw(listener, b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+        assert listener.counts.errors == {"address_not_allowed": 1}
+        assert listener.counts.requests == 0
+
+
+async def test_without_a_list_the_devices_own_addresses_are_it() -> None:
+    counts = WireCount()
+    door = Admission(link(), counts)
+    assert not door.admits("127.0.0.1")
+    door.expect(Address("1", "door-1", at="127.0.0.1:60000"))
+    assert door.admits("127.0.0.1")
+    assert not door.admits("127.0.0.2")
+    door.forget(Address("1", "door-1"))
+    assert not door.admits("127.0.0.1")
+    with pytest.raises(ConfigError, match="no IP address"):
+        door.expect(Address("1", "door-1", at="door.local"))
+    with pytest.raises(ConfigError, match="no network"):
+        Admission(link("10.0.0.0/99"), counts)
+
+
+async def test_addresses_in_all_their_forms() -> None:
+    assert [host_of(at) for at in ("10.0.0.9", "10.0.0.9:80", "[fd00::9]:80", "fd00::9")] == [
+        "10.0.0.9", "10.0.0.9", "fd00::9", "fd00::9",
+    ]  # fmt: skip
+    assert plain("::ffff:10.0.0.9") == "10.0.0.9"
+    assert plain("fe80::1%eth0") == "fe80::1"
+
+
+async def test_a_long_body_is_refused_by_its_announcement_and_by_its_bytes() -> None:
+    async with listening() as (listener, _):
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+        assert b" 413 " in await raw(listener, head)
+        chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = await raw(listener, head, *([chunk] * 200))
+        assert answer == b"" or b" 413 " in answer
+        assert listener.counts.errors["body_too_long"] >= 1
+
+
+async def test_a_zip_bomb_stays_zipped() -> None:
+    async with listening() as (listener, _):
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n"
+        assert (await raw(listener, head, b"\x1f\x8b\x08\x00")).endswith(b"\x1f\x8b\x08\x00")
+
+
+async def test_slow_heads_and_slow_bodies_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_listener, "HEAD_S", 0.1)
+    monkeypatch.setattr(http_listener, "BODY_S", 0.1)
+    async with listening() as (listener, _):
+        assert await raw(listener, b"POST /ec") == b""
+        assert b" 408 " in await raw(listener, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12")
+        assert listener.counts.errors == {"slow_body": 1}
+
+
+async def test_many_headers_long_lines_and_noise_get_no_further() -> None:
+    async with listening() as (listener, _):
+        many = b"".join(b"X-%d: y\r\n" % n for n in range(1000))
+        assert b" 400 " in await raw(listener, b"GET /echo HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
+        assert b" 400 " in await raw(listener, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 400 " in await raw(listener, bytes(range(256)) * 4 + b"\r\n\r\n")
+        assert listener.counts.requests == 0
+
+
+async def test_connections_of_one_address_are_counted() -> None:
+    async with listening() as (listener, url):
+        held = [await asyncio.open_connection(*listener.own) for _ in range(8)]
+        assert await raw(listener, b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+        assert listener.counts.errors == {"too_many_connections": 1}
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+        async with aiohttp.ClientSession() as session:
+            for _ in range(100):
+                try:
+                    async with session.get(f"{url}/echo") as response:
+                        assert response.status == 200
+                        break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0)
+            else:
+                pytest.fail("nobody is let in any more")
+
+
+async def test_a_handler_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_listener, "ANSWER_S", 0.05)
+
+    async def hang(visit: Visit) -> Answer:
+        await asyncio.Event().wait()
+        return Answer()
+
+    async with listening() as (listener, url), aiohttp.ClientSession() as session:
+        listener.add("GET", "/hang", hang)
+        async with session.get(f"{url}/hang") as response:
+            assert response.status == 503
+
+
+async def test_a_port_in_use_is_said() -> None:
+    async with listening() as (listener, _):
+        with pytest.raises(LinkRefused, match="cannot listen at 127"):
+            async with open_listener(link(port=listener.own[1])):
+                pass
+
+
+async def test_closing_ends_open_connections() -> None:
+    async with listening() as (listener, _):
+        reader, writer = await asyncio.open_connection(*listener.own)
+        await asyncio.sleep(0)
+        writer.write(b"POST /echo HTTP/1.1\r\n")
+    async with asyncio.timeout(5):
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_broken_certificate_is_told(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("nothing")
+    own = ListenLink(allow=("127.0.0.1",), certificate=str(tmp_path / "c.pem"))
+    with pytest.raises(ConfigError, match="cannot be used"):
+        accepting._tls(LinkConfig(id="push", kind="http-listen", host="127.0.0.1", listen=own))
+
+
+def visit(**headers: str) -> Visit:
+    return Visit("10.0.0.9", "POST", "/in", {}, headers, b"", {}, "/in?sn=1")
+
+
+async def test_basic_and_header_secrets() -> None:
+    assert by_basic(visit(Authorization="Basic dXNlcjpzM2NyZXQ="), "s3cret")
+    assert not by_basic(visit(Authorization="Basic dXNlcjpzM2NyZXQ="), "other")
+    assert not by_basic(visit(Authorization="Basic ???"), "s3cret")
+    assert not by_basic(visit(), "")
+    assert by_header(visit(Token="s3cret"), "Token", "s3cret")
+    assert by_header(visit(Authorization="Bearer s3cret"), "Authorization", "s3cret")
+
+
+async def test_digest_is_good_for_its_address_path_and_time() -> None:
+    now = [1000.0]
+    digest = Digest(lambda: now[0])
+    asked = digest.challenge(visit()).headers["WWW-Authenticate"]
+    nonce = asked.partition('nonce="')[2].partition('"')[0]
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    response = md5(f"{md5('u:plantroom:s3cret')}:{nonce}:00000001:abc:auth:{md5('POST:/in?sn=1')}")
+    text = (
+        f'Digest username="u", realm="plantroom", nonce="{nonce}", uri="/in?sn=1", qop=auth, nc=00000001, '
+        f'cnonce="abc", response="{response}", algorithm=MD5'
+    )
+    assert digest.holds(visit(Authorization=text), "s3cret")
+    assert not digest.holds(visit(Authorization=text), "other")
+    assert not digest.holds(visit(Authorization=text.replace("sn=1", "sn=2")), "s3cret")
+    assert not Digest(lambda: now[0]).holds(visit(Authorization=text), "s3cret")
+    now[0] += 301
+    assert not digest.holds(visit(Authorization=text), "s3cret")
+
+
+async def test_guessing_secrets_shuts_an_address_out_for_a_while() -> None:
+    now = [0.0]
+    door = Admission(link("10.0.0.0/8"), WireCount(), clock=lambda: now[0])
+    for _ in range(20):
+        assert door.admits("10.0.0.9")
+        door.guessed("10.0.0.9")
+    assert not door.admits("10.0.0.9")
+    assert door.admits("10.0.0.8")
+    now[0] = 61
+    assert door.admits("10.0.0.9")
+
+
+async def test_a_trace_shows_no_secret() -> None:
+    seen: list[bytes] = []
+    async with open_listener(link("127.0.0.1"), lambda way, frame, remark: seen.append(frame)) as listener:
+        listener.add("GET", "/(?P<secret>[^/]+)/in", echo)
+        url = f"http://127.0.0.1:{listener.own[1]}"
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/hunter2/in?PushCommKey=hunter3&sn=1") as got:
+            assert got.status == 200
+    assert b"sn=1" in seen[0]
+    assert b"hunter" not in b"".join(seen)
