@@ -16,6 +16,7 @@ DRIVERS: dict[str, str] = {
     "bacnet": "drivers.bacnet.driver:BacnetDriver",
     "dlt645-2007": "drivers.dlt645.driver:Dlt645Driver2007",
     "dlt645-1997": "drivers.dlt645.driver:Dlt645Driver1997",
+    "rest": "drivers.rest.driver:RestDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""

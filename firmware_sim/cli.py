@@ -16,6 +16,7 @@ import typer
 
 from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.devices import MODELS
+from firmware_sim.http_cli import rest
 from firmware_sim.meter_cli import meter
 from firmware_sim.opcua.cli import opcua
 
@@ -267,3 +268,4 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
 
 app.command("opcua")(opcua)
 app.command("meter")(meter)
+app.command("rest")(rest)

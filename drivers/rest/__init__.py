@@ -1,0 +1,1 @@
+"""Gates, doors, barriers and small controllers with an HTTP interface that a profile describes."""
