@@ -38,6 +38,13 @@ class CardRead(_Data):
     bits: int | None = None
 
 
+class Keypad(_Data):
+    """Somebody typed at a keypad. Only how many keys: the digits are a secret and never travel."""
+
+    count: int
+    dir: Direction | None = None
+
+
 class Gate(_Data):
     dir: Direction | None = None
     reason: str | None = None
@@ -168,6 +175,7 @@ DATA: dict[str, type[_Data]] = {
     "access.held_open": Access,
     "access.duress": Access,
     "card.read": CardRead,
+    "keypad.entered": Keypad,
     "gate.opened": Gate,
     "gate.closed": Gate,
     "gate.pass": Gate,
