@@ -27,6 +27,8 @@ FORGET_TIMES = 20
 """An answer that is later than so many time limits (and 5 s) does not come any more."""
 _LONGEST_READ = wire.HEAD + 2 + wire.MAX_READ + 4
 _LONGEST_NUMBER = wire.HEAD + 2 + 10 + 4
+_BROADCAST_PAUSE_S = 0.5
+"""Meters carry out what is meant for all within the longest delay that the standard gives them for an answer."""
 _MOST_FRAMES = 64
 _MOST_DATA = 4096
 _STATUSES = ((0x02, "BadNodeIdUnknown"), (0x04, "BadUserAccessDenied"))
@@ -174,6 +176,20 @@ class Master:
             data += part[:-1] if tail else part
         return bytes(data)
 
+    def command(self, line: Line, address: str, control: int, data: bytes, shown: bytes) -> bytes:
+        """Sends something to be done, once, and gives the data of its confirmation. A trace sees `shown` as the data.
+
+        Raises DeviceRefused; any other DeviceError or LinkError where it is not known whether the meter did it.
+        """
+        self._clear(line, address, b"")
+        return self._once(line, address, control, data, b"", shown=shown).data
+
+    def tell_all(self, line: Line, control: int, data: bytes) -> None:
+        """A broadcast, which nobody answers. Raises DeviceTimeout, LinkError."""
+        line.settle()
+        line.send(wire.encode(wire.Frame(wire.BROADCAST, control, data)))
+        line.stay_quiet(_BROADCAST_PAUSE_S)
+
     def address(self, line: Line, asked: str) -> tuple[str, bool]:
         """The number of the meter that answers to an address with A in it, and whether nothing else was heard after it.
 
@@ -220,7 +236,7 @@ class Master:
 
     def _once(
         self, line: Line, address: str, control: int, data: bytes, key: bytes,
-        *, in_doubt: bool = False, any_answer: bool = False,
+        *, in_doubt: bool = False, any_answer: bool = False, shown: bytes | None = None,
     ) -> wire.Frame:  # fmt: skip
         """One request and its good answer. `in_doubt`: an error may be a late one, and is not believed.
         `any_answer`: an error is as good, because only who answers is asked.
@@ -228,7 +244,8 @@ class Master:
         finder = ReplyFinder(address, control, key)
         if control != self._edition.read:
             line.settle()
-        line.send(wire.encode(wire.Frame(address, control, data)))
+        public = None if shown is None else wire.encode(wire.Frame(address, control, shown))
+        line.send(wire.encode(wire.Frame(address, control, data)), shown=public)
         try:
             line.receive(finder, _LONGEST_NUMBER if any_answer else _LONGEST_READ, self._link.timeout_s)
         except LineSilent as silent:
@@ -272,7 +289,11 @@ def refusal(data: bytes) -> DeviceRefused:
         ", ".join(text for bit, text in enumerate(wire.ERRORS_2007) if code >> bit & 1) or "an error without a reason"
     )
     status = next((name for bit, name in _STATUSES if code & bit), "BadDeviceFailure")
+    step = (
+        "check the password and its class in the device's secret, and that the meter lets itself be programmed"
+        if status == "BadUserAccessDenied"
+        else "compare the identifier with the meter's manual"
+    )
     return DeviceRefused(
-        f"the meter refuses: {said} (ERR {code:02X})", code=code, status=status,
-        next_step="compare the identifier with the meter's manual",
+        f"the meter refuses: {said} (ERR {code:02X})", code=code, status=status, next_step=step
     )  # fmt: skip

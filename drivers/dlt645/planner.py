@@ -39,12 +39,22 @@ class Ask:
         return [Ask(address.di, ((address, 0),), self.layout) for address, _ in self.places]
 
 
+@dataclass(frozen=True, slots=True)
+class AskClock:
+    """A read of the meter's date and time, for how far they are from ours."""
+
+    di: int
+    """Of the date; the time stands under the next identifier."""
+
+
 def decode(address: Dlt645, data: bytes) -> Raw | PointFault:
-    """Digits as a whole number (the point's scale sets the point), or as text with the highest first."""
+    """Digits as a whole number (the point's scale sets the point), or as text with the highest first; a word as it is."""
     if len(data) < address.size:
         return PointFault("BadNodeIdUnknown", f"the meter's answer ends before {address.reference}")
-    if bcd.is_absent(data):
+    if bcd.is_absent(data) and address.format != "word":
         return PointFault("BadSensorFailure", f"the meter has no value for {address.reference} (it sent {data.hex()})")
+    if address.format == "word":
+        return int.from_bytes(data[: address.size], "little")
     if address.is_text:
         text = bcd.digits(data)
         return text if text is not None else _no_digits(data)
@@ -61,15 +71,25 @@ def plan(points: Sequence[Point], layout: Layout | None, link: LinkConfig, *, di
     known = layout or {}
     refused = frozenset(known.get(REFUSED, ()))
     groups: dict[tuple[int, int], list[tuple[Point, Dlt645]]] = {}
+    clocks: list[Batch] = []
     alone = count(1)
     for point in points:
         address = point.address
         if not isinstance(address, Dlt645):
             raise ConfigError(f"{point.id} has no DL/T 645 address", where=link.id, next_step="add di: and format:")
+        if address.format == "clock":
+            clocks.append(_clock_batch(point, address, di_size))
+            continue
         block = address.block
         key = (block, 0) if block is not None and block not in refused else (address.di, next(alone))
         groups.setdefault(key, []).append((point, address))
-    return tuple(_batch(di, group, known, di_size, is_block=not single) for (di, single), group in groups.items())
+    batches = [_batch(di, group, known, di_size, is_block=not single) for (di, single), group in groups.items()]
+    return (*batches, *clocks)
+
+
+def _clock_batch(point: Point, address: Dlt645, di_size: int) -> Batch:
+    head = 2 * (_WAKE + frame.HEAD + di_size + 2)
+    return Batch((point.id,), head, head + address.size, AskClock(address.di))
 
 
 def _batch(di: int, group: list[tuple[Point, Dlt645]], layout: Layout, di_size: int, *, is_block: bool) -> Batch:

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
-from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout
+from device_profiles.errors import DeviceMismatch, DeviceRefused, DeviceTimeout
 from device_profiles.reading import PointFault, Raw, Sample
-from drivers.base import Address, Batch, Layout, LinkConfig, Trace, WireCount
-from drivers.serial_line import Line, LineAccess, LineOwner
+from drivers.base import Address, Batch, Layout, LinkConfig, Trace
+from drivers.serial_line import LineAccess, LineOwner
 
-from . import frame
-from .master import GAP_CHARS, Edition, Master
-from .planner import REFUSED, Ask
+from .abilities import Dlt645Abilities
+from .asking import meter
+from .master import GAP_CHARS, Edition
+from .planner import REFUSED, Ask, AskClock
 
-T = TypeVar("T")
 _NO_SUCH_DATA = "BadNodeIdUnknown"
 
 
-class Dlt645Session:
+class Dlt645Session(Dlt645Abilities):
     """A Session that also can learn and identify (see drivers.base)."""
 
-    def __init__(self, owner: LineAccess, edition: Edition) -> None:
-        self.link = owner.link
-        self._owner = owner
-        self._master = Master(owner.link, edition)
+    def __init__(self, owner: LineAccess, edition: Edition, now: Callable[[], float] = time.time) -> None:
+        super().__init__(owner, edition, now)
         self._refused: dict[int | str, set[int]] = {}
         self._news: set[int | str] = set()
 
-    @property
-    def counts(self) -> WireCount:
-        """What went over the wire since the link was opened."""
-        return self._owner.counts
-
     async def read(self, device: Address, batch: Batch) -> Sequence[Raw | Sample | PointFault]:
         """The values of the batch. A block that the meter does not know is asked for value by value, now and later."""
+        if isinstance(batch.plan, AskClock):
+            try:
+                return [await self._read_clock(device, batch.plan)]
+            except DeviceRefused as error:
+                return [PointFault(error.status, error.what)]
         ask: Ask = batch.plan
         try:
             return ask.decode(await self._read(device, ask.di))
@@ -93,29 +91,6 @@ class Dlt645Session:
     async def _whose(self, device: Address) -> tuple[str, bool]:
         asked = meter(device.unit)
         return await self._call(device, lambda line: self._master.address(line, asked))
-
-    async def _read(self, device: Address, di: int) -> bytes:
-        number = meter(device.unit)
-        return await self._call(device, lambda line: self._master.read(line, number, di))
-
-    async def _call(self, device: Address, work: Callable[[Line], T]) -> T:
-        try:
-            return await self._owner.call(work)
-        except DeviceError as error:
-            if not error.where:
-                place = f"{self.link.id}, meter {device.unit}"
-                error.where = f"{device.device} ({place})" if device.device else place
-            raise
-
-
-def meter(unit: int | str) -> str:
-    """The 12 digits of an address. Raises ConfigError for the broadcast address, which is never answered, and for no number."""
-    text = f"{unit:012d}" if isinstance(unit, int) else unit.upper()
-    if text == frame.BROADCAST:
-        raise ConfigError(
-            "999999999999 is the broadcast address, which nobody answers", next_step="give the meter's own"
-        )
-    return text
 
 
 @asynccontextmanager
