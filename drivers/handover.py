@@ -72,7 +72,8 @@ class Handover:
                 await self._changed.wait_for(lambda: self._is_closed or bool(self._waiting))
                 if not self._waiting:
                     return
-                lots, size = [], 0
+                lots: list[_Lot] = []
+                size = 0
                 while self._waiting and (not lots or size + len(self._waiting[0].occurrences) <= _TURN):
                     lots.append(self._waiting.popleft())
                     size += len(lots[-1].occurrences)

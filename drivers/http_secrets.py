@@ -74,10 +74,9 @@ class Digest:
 
         first = digest(told.get("username", ""), REALM, secret)
         second = digest(visit.method, told["uri"])
+        middle = [told["nonce"]]
         if told.get("qop") == "auth":
-            middle = (told["nonce"], told.get("nc", ""), told.get("cnonce", ""), "auth")
-        else:
-            middle = (told["nonce"],)
+            middle += [told.get("nc", ""), told.get("cnonce", ""), "auth"]
         return same(told.get("response", "").lower(), digest(first, *middle, second))
 
     def _nonce(self, host: str, at: int | None = None) -> str:
