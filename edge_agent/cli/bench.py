@@ -18,6 +18,8 @@ BENCHES: dict[str, tuple[str, str]] = {
     "agent": ("edge_agent.bench:bench_agent", "50 devices of 62 points, from the wire to the acknowledgement"),
     "ingest": ("gateway.bench:bench_ingest", "messages to rows in SQLite and in InfluxDB"),
     "line": ("drivers.modbus.bench:bench_line", "requests on a paced serial line against the theoretical rate"),
+    "dlt645": ("drivers.dlt645.bench:bench_dlt645", "meters on a 2400 baud line against the theoretical rate"),
+    "decode": ("drivers.bench_decode:bench_decode", "a megabyte of noise through each frame decoder"),
     "bacnet": ("drivers.bacnet.bench:bench_bacnet_rpm", "50 points by ReadPropertyMultiple beside bacpypes3"),
     "bacnet-fleet": (
         "drivers.bacnet.bench:bench_bacnet_fleet",
