@@ -24,7 +24,7 @@ _SEED = 645
 
 
 def bench_decode() -> dict[str, Any]:
-    """Per protocol: processor seconds for 1 MB of random bytes, frames wrongly found in it, and seconds for 1 MB of beginnings."""
+    """Processor seconds for 1 MB of random bytes, frames wrongly found in it, and seconds for 1 MB of beginnings."""
     noise = random.Random(_SEED).randbytes(_SIZE)
     result: dict[str, Any] = {}
     for protocol, begin in _PROTOCOLS.items():

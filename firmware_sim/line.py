@@ -19,6 +19,7 @@ import tty
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
 from firmware_sim.device import Device
 from firmware_sim.framing import Request, rtu_parts
@@ -71,7 +72,7 @@ class SerialLine:
         os.close(self._wake_r)
         os.close(self._wake_w)
 
-    def __enter__(self) -> SerialLine:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
