@@ -11,7 +11,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,6 +26,9 @@ from edge_agent.commands.engine import Engine
 from edge_agent.commands.envelope import Me
 from edge_agent.commands.plant import AgentPlant
 from edge_agent.config.desired import DesiredConfig
+from edge_agent.events.own_key import own_key
+from edge_agent.events.register import NAMESPACE as EVENTS
+from edge_agent.events.register import Register
 from edge_agent.health import Health, notify
 from edge_agent.latest import latest, points_of
 from edge_agent.local_api import LocalApi
@@ -185,9 +188,24 @@ class Agent:
             config, spool=self._spool, retain=self._uplink.retain, clock=clock, layouts=self._memory()["layouts"]
         )
         self._fresh = FreshValues(self._publisher, lambda: [poller for _, poller in self._links], clock.wall_ms)
+        self._events = self._register()
         self._commands = self._engine()
         self._virtual = VirtualMeters(*_split(config), sink=self._publisher, clock=clock, memory=self._memory())
         self._announce_start()
+
+    def _register(self) -> Register:
+        privacy = self._config.privacy
+        if not privacy.keys:
+            privacy = replace(privacy, keys=(own_key(self._config.data_dir),))
+        return Register(
+            put=self._publisher.event,
+            remember=self._spool.save_state,
+            retain=self._uplink.retain,
+            settle=self._spool.flush,
+            privacy=privacy,
+            clock=self._clock,
+            memory=self._spool.load_state(EVENTS),
+        )
 
     def _engine(self) -> Engine:
         config = self._config
@@ -258,7 +276,16 @@ class Agent:
             driver: Driver = MixedDriver()
         else:
             driver = load_driver(devices[0].protocol)
-        return LinkPoller(link, driver, devices, sink=self._virtual, clock=self._clock, memory=self._memory())
+        return LinkPoller(
+            link,
+            driver,
+            devices,
+            sink=self._virtual,
+            clock=self._clock,
+            memory=self._memory(),
+            events=self._events,
+            tz=self._config.tz,
+        )
 
     def _memory(self) -> dict[str, dict[str, Any]]:
         return {namespace: self._spool.load_state(namespace) for namespace in NAMESPACES}
@@ -337,7 +364,7 @@ class Agent:
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = await asyncio.to_thread(self._read_config)
-            fixed = ("agent", "site", "mqtt", "spool", "socket", "data_dir", "delivery", "commands")
+            fixed = ("agent", "site", "mqtt", "spool", "socket", "data_dir", "delivery", "commands", "privacy")
             changed = [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
             if changed:
                 raise ConfigError(
@@ -358,6 +385,8 @@ class Agent:
         self._config = config
         self._publisher.adopt(config)
         self._virtual.replace(*_split(config))
+        for device_id in facts["removed"]:
+            self._events.forget(device_id)
         self._links.apply(config)
         key = f"{self._spool.epoch}:{self._revision}"
         self._publisher.event("", "system.config_applied", {"rev": self._revision, **facts}, key=key)

@@ -13,6 +13,7 @@ from device_profiles.secrets import Secret
 from drivers.base import Address, Limits, LineSettings, LinkConfig
 from drivers.listening import Listened
 from edge_agent.commands.policy import Policy
+from edge_agent.events.pseudonym import Privacy
 from gateway.mqtt import MqttSettings
 
 
@@ -107,5 +108,6 @@ class Config:
     """`ingest`: a message leaves the spool when ingest says it is stored. `broker`: on PUBACK (weaker)."""
     log_level: str = "info"
     commands: Policy = Policy()
+    privacy: Privacy = Privacy()
     warnings: tuple[ConfigError, ...] = ()
     """What works and should not stay so, with file and line."""

@@ -36,6 +36,7 @@ class Keeper(Protocol):
         *,
         cls: str = "",
         now: bool = False,
+        state: tuple[str, str, Any] | None = None,
     ) -> int: ...
 
     def save_state(self, namespace: str, key: str, value: Any | None) -> None: ...
@@ -166,12 +167,22 @@ class Publisher:
         self._states[device.id] = state
         self._retain(f"dev/{device.id}/state", messages.encode(state))
 
-    def event(self, device_id: str, name: str, data: Mapping[str, Any], key: str) -> None:
-        """Something happened (to the agent itself where `device_id` is ""); committed at once.
+    def event(
+        self,
+        device_id: str,
+        name: str,
+        data: Mapping[str, Any],
+        key: str,
+        *,
+        t_ms: int | None = None,
+        state: tuple[str, str, Any] | None = None,
+    ) -> None:
+        """Something happened (to the agent itself where `device_id` is ""), at `t_ms` or now; committed at once.
 
-        `key` tells it from all others of its kind, so a repeat has the same id.
+        `key` tells it from all others of its kind, so a repeat has the same id. `state` (namespace, key, value) is remembered
+        in the same commit.
         """
-        t_ms = self._clock.wall_ms()
+        t_ms = self._clock.wall_ms() if t_ms is None else t_ms
         config = self._config
         device_id = device_id or config.agent
 
@@ -188,7 +199,9 @@ class Publisher:
                 seq=seq,
             )
 
-        self.last_seq = self._spool.put(Kind.EVENT, device_id, t_ms, build, cls=name.partition(".")[0], now=True)
+        self.last_seq = self._spool.put(
+            Kind.EVENT, device_id, t_ms, build, cls=name.partition(".")[0], now=True, state=state
+        )
 
     def remember(self, namespace: str, key: str, value: Any) -> None:
         """State that outlives the process."""

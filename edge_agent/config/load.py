@@ -24,8 +24,18 @@ from edge_agent.commands.policy import Policy
 from edge_agent.config.commands import read_commands
 from edge_agent.config.devices import MAX_DEVICES, DeviceReader
 from edge_agent.config.links import Link, read_links, with_files
-from edge_agent.config.schema import AgentEntry, AgentFile, CommandsEntry, DeviceEntry, MqttEntry, VirtualEntry
+from edge_agent.config.privacy import read_privacy
+from edge_agent.config.schema import (
+    AgentEntry,
+    AgentFile,
+    CommandsEntry,
+    DeviceEntry,
+    MqttEntry,
+    PrivacyEntry,
+    VirtualEntry,
+)
 from edge_agent.config.virtual import PROTOCOL, read_virtual
+from edge_agent.events.pseudonym import Privacy
 from edge_agent.line_load import link_loads
 from edge_agent.model import Config, Device, SpoolSettings
 from gateway.mqtt_config import read_mqtt
@@ -69,6 +79,8 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
     devices = _read_devices(data, links, library, folder, tz, places, problems)
     if not problems.count:
         _check_loads(links, devices, places, problems)
+    wanted = problems.parse(PrivacyEntry, data.get("privacy") or {}, ("privacy",))
+    privacy = read_privacy(wanted, folder, devices, problems) if wanted is not None else Privacy()
     data_dir = folder / (agent.data_dir if agent is not None else "")
     wires = tuple(with_files(link, folder, data_dir, problems) for link in links.values())
     problems.raise_if_any()
@@ -101,6 +113,7 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
         delivery=mqtt.delivery,
         log_level=agent.log_level,
         commands=policy,
+        privacy=privacy,
         warnings=problems.warnings,
     )
 

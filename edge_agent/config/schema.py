@@ -360,11 +360,31 @@ class VirtualEntry(_Described):
     points: dict[PointId, VirtualPoint] = Field(min_length=1)
 
 
+class PseudonymKeyEntry(Strict):
+    """A key of the pseudonyms of cards and plates: 32 characters or more, the same for all agents that see the same cards."""
+
+    id: IdText
+    """Stands in front of each pseudonym; never used again for another key."""
+    secret: Secret
+    since: Day | None = None
+    """The day (UTC) from which on it is used; the one before stays for what is told late."""
+
+
+class PrivacyEntry(Strict):
+    """What leaves the site of cards and plates."""
+
+    cards: Literal["pseudonym", "clear"] = "pseudonym"
+    plates: Literal["pseudonym", "clear"] = "pseudonym"
+    keys: tuple[PseudonymKeyEntry, ...] = Field(default=(), max_length=32)
+    """None: the agent makes one of its own."""
+
+
 class AgentFile(Strict):
     """agent.yaml: the configuration of one agent."""
 
     agent: AgentEntry
     mqtt: MqttEntry
     commands: CommandsEntry = CommandsEntry()
+    privacy: PrivacyEntry = PrivacyEntry()
     links: dict[IdText, str | LinkEntry] = Field(default_factory=dict)
     devices: tuple[DeviceEntry | VirtualEntry, ...]

@@ -15,9 +15,11 @@ import structlog
 
 from device_profiles.errors import LinkError, LinkLost
 from drivers.base import Address, CanRecall, CanSubscribe, Driver, Layout, LinkConfig, Session
+from drivers.listening import CanListen
 from edge_agent.clock import Clock
 from edge_agent.model import Device
 from edge_agent.polling.asked import Asked, AskQueue, Job
+from edge_agent.polling.hearing import Events, Hearing
 from edge_agent.polling.lanes import Lanes
 from edge_agent.polling.listener import Listener
 from edge_agent.polling.polled import DOWN_AFTER, Group, Mode, Polled, Sink
@@ -62,12 +64,17 @@ class LinkPoller:
         sink: Sink,
         clock: Clock,
         memory: Mapping[str, Mapping[str, Any]],
+        events: Events | None = None,
+        tz: str = "UTC",
     ) -> None:
         self.link = link
         self._driver = driver
         self._sink = sink
         self._clock = clock
         self._memory = memory
+        self._events = events
+        self._tz = tz
+        self._hearing: Hearing | None = None
         self._turns = Turns(clock)
         self._devices: dict[str, Polled] = {}
         self._asks = AskQueue()
@@ -118,6 +125,8 @@ class LinkPoller:
                 polled.publish(self._clock.monotonic())
             else:
                 self._turns.enter(polled)
+        if self._hearing is not None:
+            self._hearing.changed()
         self._wake()
 
     def _unsubscribe(self, polled: Polled) -> None:
@@ -218,7 +227,7 @@ class LinkPoller:
         return self._reader
 
     def _closed(self) -> None:
-        self._reader = None
+        self._reader = self._hearing = None
         if self._lanes is not None:
             self._turns.put_back(self._lanes.parked())
             self._lanes = None
@@ -255,7 +264,9 @@ class LinkPoller:
         """Runs the workers until the link is lost. Raises LinkError, or what is a bug."""
         lanes = self._lanes
         assert lanes is not None, "the link was opened"
-        if lanes.workers == 1 and reader.subscriber is None and not isinstance(reader.session, CanRecall):
+        session = reader.session
+        hears = self._events is not None and isinstance(session, CanListen)
+        if lanes.workers == 1 and reader.subscriber is None and not hears and not isinstance(session, CanRecall):
             await self._work(reader, lanes)
             return
         try:
@@ -263,8 +274,13 @@ class LinkPoller:
                 if reader.subscriber is not None:
                     listener = Listener(reader.subscriber, self._devices, self._clock, self._reports_less)
                     group.create_task(listener.run(), name=f"link {self.link.id} listener")
-                if isinstance(reader.session, CanRecall):
-                    reader.recaller = Recaller(reader.session, self._clock, self._ask_idle)
+                if self._events is not None and isinstance(session, CanListen):
+                    self._hearing = Hearing(
+                        session, self._devices, self._events, self._clock, self._ask_between, self._tz
+                    )
+                    group.create_task(self._hearing.run(), name=f"link {self.link.id} events")
+                if isinstance(session, CanRecall):
+                    reader.recaller = Recaller(session, self._clock, self._ask_idle)
                     group.create_task(reader.recaller.run(), name=f"link {self.link.id} recaller")
                 for number in range(lanes.workers):
                     group.create_task(self._work(reader, lanes), name=f"link {self.link.id} worker {number}")
@@ -274,6 +290,12 @@ class LinkPoller:
     async def _ask_idle(self, polled: Polled, step: Callable[[], Awaitable[Any]]) -> Any:
         """Runs a step on the lane of a device when nothing else is due."""
         answer = self._asks.add(lambda session, address: step(), polled.address, is_idle=True)
+        self._wake()
+        return await answer
+
+    async def _ask_between(self, polled: Polled, step: Callable[[], Awaitable[Any]]) -> Any:
+        """Runs a step on the lane of a device, between two reads."""
+        answer = self._asks.add(lambda session, address: step(), polled.address)
         self._wake()
         return await answer
 

@@ -114,16 +114,23 @@ class Spool:
         *,
         cls: str = "",
         now: bool = False,
+        state: tuple[str, str, Any] | None = None,
     ) -> int:
         """Numbers a message and queues it for the next commit; returns its seq. Never blocks.
 
         `build(epoch, seq)` gives the bytes that go out, with both in them; when it raises, no number is used. Events are
-        committed at once, and so is anything put with `now`.
+        committed at once, and so is anything put with `now`. `state` (namespace, key, value) is saved with it, never before it.
         """
         seq = self._seq + 1
         payload = build(self.epoch, seq)
         self._seq = seq
-        dropped = self._buffer.put(Entry(self._base + seq, self.epoch, seq, kind, device, cls, t_ms, payload))
+        entry = Entry(self._base + seq, self.epoch, seq, kind, device, cls, t_ms, payload)
+        if state is None:
+            dropped = self._buffer.put(entry)
+        else:
+            namespace, key, value = state
+            self._state.setdefault(namespace, {})[key] = encoded = _encode(value)
+            dropped = self._writer.put_with(entry, (namespace, key), encoded)
         self._writer.wake(now=now or kind is Kind.EVENT or len(self._buffer) == BATCH)
         if dropped:
             self._report(dropped)

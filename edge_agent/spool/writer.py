@@ -95,6 +95,13 @@ class Writer:
             self._state[namespace, key] = value
         self.wake()
 
+    def put_with(self, entry: Entry, place: tuple[str, str], value: bytes) -> list[Entry]:
+        """A message, and state that goes into the same commit; gives what had to go for it."""
+        with self._condition:
+            dropped = self._buffer.put(entry)
+            self._state[place] = value
+        return dropped
+
     def fill(self) -> SpoolFill:
         disk = self._disk.fill
         msgs, size, oldest = self._buffer.fill()
@@ -164,12 +171,15 @@ class Writer:
             self._due = None
             forget, self._forget = self._forget, Ranges()
             state, self._state = self._state, {}
+            waiting = len(self._buffer)
         # State goes with the last batch of what was put before it: what it says may rest on those messages.
-        rounds = -(-len(self._buffer) // BATCH)
-        for number in range(1, rounds + 1):
-            self._commit(self._buffer.take(BATCH), forget, state if number == rounds else {})
+        is_empty = not waiting
+        while waiting > 0:
+            batch = self._buffer.take(min(BATCH, waiting))
+            waiting -= len(batch) or waiting  # what was shed meanwhile is not there any more
+            self._commit(batch, forget, {} if waiting > 0 else state)
             forget = Ranges()
-        if not rounds and (forget or state):
+        if is_empty and (forget or state):
             self._commit([], forget, state)
         self._disk.note()
 

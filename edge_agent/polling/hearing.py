@@ -1,0 +1,179 @@
+"""Hears what happens at the devices of one link and hands it to the register: live, and from the devices' memory what was missed.
+
+A device that numbers its records is asked for those after the last one that was told: when the link opens, and whenever a record
+comes whose number does not follow. Until it has answered, its live records wait in its own memory. It knows no pseudonym, no time
+and no spool: the register does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from types import AsyncGeneratorType
+from typing import Any, Protocol
+
+import structlog
+
+from device_profiles.errors import DeviceError
+from drivers.listening import CanListen, CanRecallEvents, Occurrence
+from edge_agent.clock import Clock
+from edge_agent.polling.polled import Polled
+from edge_agent.polling.supervisor import Backoff
+
+_FIRST_S, _LAST_S = 5.0, 300.0
+_LOOK_S = 60.0
+"""A device that keeps records is asked for the newest so often, if nothing is heard of it: a live record may be lost on the
+way.
+"""
+_log = structlog.get_logger("events")
+
+
+class Events(Protocol):
+    """The part of the register that is needed here."""
+
+    settle: Callable[[], Awaitable[None]]
+
+    def index_of(self, device_id: str) -> int | None: ...
+
+    def begin(self, device_id: str, index: int) -> None: ...
+
+    def replaced(self, device_id: str, before: int, newest: int) -> None: ...
+
+    def take(self, told: Occurrence) -> bool: ...
+
+
+Ask = Callable[["Polled", Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""Runs a step on the device's lane, between two reads, and gives its result."""
+
+
+class Hearing:
+    """One a session that can listen; `run` until cancelled."""
+
+    def __init__(
+        self, session: CanListen, devices: Mapping[str, Polled], events: Events, clock: Clock, ask: Ask, tz: str
+    ) -> None:
+        self._session = session
+        self._recaller = session if isinstance(session, CanRecallEvents) else None
+        self._devices = devices
+        self._events = events
+        self._clock = clock
+        self._ask = ask
+        self._tz = tz
+        self._followers: dict[str, tuple[Polled, asyncio.Task[None]]] = {}
+        self._behind: dict[str, asyncio.Event] = {}
+        """Set for a device whose memory has to be read."""
+        self._changed = asyncio.Event()
+        self._changed.set()
+
+    def changed(self) -> None:
+        """The link has other devices than before."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Until the session ends. Raises LinkError."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear(), name="hear events")
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                self._follow(group)
+
+    def _follow(self, group: asyncio.TaskGroup) -> None:
+        """A task for each device that is listened to; none for those that are gone."""
+        for device_id, (polled, task) in list(self._followers.items()):
+            if self._devices.get(device_id) is not polled:
+                task.cancel()
+                del self._followers[device_id]
+                if device_id not in self._devices:
+                    group.create_task(self._session.forget(polled.address), name=f"forget {device_id}")
+        for device_id, polled in self._devices.items():
+            if device_id not in self._followers and polled.device.disabled is None:
+                self._behind[device_id] = asyncio.Event()
+                task = group.create_task(self._attend(polled), name=f"events of {device_id}")
+                self._followers[device_id] = polled, task
+
+    async def _attend(self, polled: Polled) -> None:
+        """Listens to one device, and reads its memory whenever it is behind. A device that does not answer is tried again."""
+        backoff = Backoff(_FIRST_S, _LAST_S)
+        is_listening = False
+        device_id, behind = polled.device.id, self._behind[polled.device.id]
+        while True:
+            try:
+                if not is_listening:
+                    await self._ask(polled, lambda: self._session.listen(polled.device.listened(self._tz)))
+                    is_listening = True
+                if self._recaller is None:
+                    return
+                behind.clear()
+                await self._catch_up(self._recaller, polled)
+                backoff.reset()
+            except DeviceError as error:
+                _log.debug("a device's events are not there yet", device=device_id, reason=str(error))
+                await self._clock.sleep(backoff.next_s())
+                continue
+            await self._until_behind(behind)
+
+    async def _until_behind(self, behind: asyncio.Event) -> None:
+        """Until something is missing, or it is time to look."""
+        alarm = self._clock.alarm(_LOOK_S)
+        waiting = asyncio.ensure_future(behind.wait())
+        try:
+            await asyncio.wait((alarm, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            alarm.cancel()
+
+    async def _catch_up(self, session: CanRecallEvents, polled: Polled) -> None:
+        """Tells what the device keeps beyond what was told. Raises DeviceError, LinkError."""
+        device_id, events = polled.device.id, self._events
+        kept = await self._ask(polled, lambda: session.kept(polled.address))
+        told = events.index_of(device_id)
+        if told is None:
+            events.begin(device_id, kept[1] if kept is not None else 0)
+            await events.settle()
+            return
+        if kept is None or kept[1] == told:
+            return
+        oldest, newest = kept
+        if newest < told:
+            _log.warning("a device's records begin anew", device=device_id, told=told, newest=newest)
+            events.replaced(device_id, told, newest)
+            events.begin(device_id, oldest - 1)
+            told = oldest - 1
+        elif oldest > told + 1:
+            _log.warning(
+                "a device has overwritten records", device=device_id, count=oldest - told - 1, from_index=told + 1
+            )
+        portions = session.recall_events(polled.address, told)
+        count = 0
+        try:
+            while (portion := await self._ask(polled, lambda: _next_of(portions))) is not None:
+                count += sum(map(events.take, portion))
+                await events.settle()
+        finally:
+            if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
+                await portions.aclose()
+        if count:
+            _log.info("events were read from a device's memory", device=device_id, count=count)
+
+    async def _hear(self) -> None:
+        async for turn in self._session.occurrences():
+            self._take(turn)
+            await self._events.settle()
+            self._session.stored(turn)
+
+    def _take(self, turn: Iterable[Occurrence]) -> None:
+        for told in turn:
+            if told.device not in self._devices:
+                continue
+            behind = self._behind.get(told.device)
+            if self._recaller is not None and told.index is not None and behind is not None:
+                last = self._events.index_of(told.device)
+                if last is None or behind.is_set() or told.index > last + 1:
+                    behind.set()  # the device keeps it: it is read in its turn, after those before it
+                    continue
+            self._events.take(told)
+
+
+async def _next_of(portions: AsyncIterator[Sequence[Occurrence]]) -> Sequence[Occurrence] | None:
+    return await anext(portions, None)
