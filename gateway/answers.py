@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.contract.messages import PointMeta
+from gateway.contract.messages import Flag, PointMeta, Scalar
 
 Value = float | int | str | None
 
@@ -27,6 +27,16 @@ class Healthz(msgspec.Struct, kw_only=True):
     ingest: dict[str, Any]
 
 
+class Configuration(msgspec.Struct, kw_only=True):
+    """The configuration that an agent has in force."""
+
+    applied: int
+    seen: int
+    state: str
+    t: int
+    errors: list[dict[str, Any]]
+
+
 class Agent(msgspec.Struct, kw_only=True):
     site: str
     id: str
@@ -38,6 +48,7 @@ class Agent(msgspec.Struct, kw_only=True):
     spool_msgs: int | None = None
     spool_oldest: int | None = None
     refused: int = 0
+    config: Configuration | None = None
 
 
 class SiteAnswer(msgspec.Struct, kw_only=True):
@@ -74,6 +85,8 @@ class Device(msgspec.Struct, kw_only=True):
     ok: int = 0
     err: int = 0
     note: str | None = None
+    alarms: int = 0
+    """Active ones."""
 
 
 class PointAnswer(msgspec.Struct, kw_only=True):
@@ -132,6 +145,30 @@ class EventAnswer(msgspec.Struct, kw_only=True):
     t: int
     id: str
     data: dict[str, float | int | bool | str]
+
+
+class AlarmAnswer(msgspec.Struct, kw_only=True):
+    """An alarm that is active now: raised `n` times since it began."""
+
+    site: str
+    device: str
+    id: str
+    sev: str
+    state: str
+    since: int
+    n: int
+    val: float | None = None
+    lim: float | None = None
+
+
+class LastAnswer(msgspec.Struct, kw_only=True):
+    """What a device said last, as its agent retains it: `flags` has what is not good. At most five minutes behind."""
+
+    site: str
+    device: str
+    t: int
+    values: dict[str, Scalar]
+    flags: list[Flag]
 
 
 class Slots(msgspec.Struct, kw_only=True):

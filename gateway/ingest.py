@@ -119,7 +119,7 @@ class Ingest:
         base = f"{settings.root}/{VERSION}/+/+/up"
         self._session.subscribe([(f"$share/ingest-{kind}/{base}/{kind}/#", 1) for kind in ("data", "hist", "event")])
         self._session.subscribe(
-            [(f"{base}/{kind}", 1) for kind in ("status", "caps", "site", "dev/+/meta", "dev/+/state")]
+            [(f"{base}/{kind}", 1) for kind in ("status", "caps", "site", "config/reported", "dev/+/+", "alarm/+/+")]
         )
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -314,6 +314,8 @@ class Ingest:
 
     def _connected(self, session_present: bool) -> None:
         self.alarms.pop("broker", None)
+        if not session_present:
+            self._inventory.current.begin()
         _log.info("connected", broker=self._settings.url, session_present=session_present)
         self._send_receipts()
 

@@ -22,6 +22,7 @@ from gateway import rollup
 from gateway.contract.consumer import read_meta, read_state, read_status
 from gateway.contract.messages import Meta, PointMeta, Site, State, Status
 from gateway.contract.topics import Parsed, is_id
+from gateway.current import Current
 from gateway.stores.sqlite_layout import as_store_error
 
 _SCHEMA = """
@@ -124,6 +125,7 @@ class Inventory:
         self._agents: dict[tuple[str, str], AgentInfo] = {}
         self._devices: dict[tuple[str, str], DeviceInfo] = {}
         self._seen: set[tuple[str, str]] = set()
+        self.current = Current()
         self._pending = _Pending()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inventory")
         self._db: sqlite3.Connection | None = None
@@ -217,11 +219,22 @@ class Inventory:
                     return self._take_meta(topic, dev, payload)
                 case ("dev", dev, "state") if is_id(dev):
                     return self._take_state(topic, dev, payload)
+                case ("dev", dev, "last") if is_id(dev):
+                    return self._foreign(topic, dev) or self.current.take_last(topic.site, dev, payload)
+                case ("alarm", dev, alarm) if is_id(dev):
+                    return self._foreign(topic, dev) or self.current.take_alarm(topic.site, dev, alarm, payload)
+                case ("config", "reported"):
+                    return self.current.take_reported(topic.site, topic.agent, payload)
         except msgspec.ValidationError:
             return "schema"
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return "json"
         return None
+
+    def _foreign(self, topic: Parsed, dev: str) -> str | None:
+        """The reason to refuse a document of a device that is another agent's."""
+        device = self._devices.get((topic.site, dev))
+        return None if device is None or self.may_take(device, topic.agent) else "dev_conflict"
 
     def _agent(self, site: str, agent: str) -> AgentInfo:
         info = self._agents.get((site, agent))
@@ -276,6 +289,7 @@ class Inventory:
         if not payload:
             if device is not None and device.agent == topic.agent:
                 del self._devices[key]
+                self.current.forget(*key)
                 self._seen.discard(key)
                 self._pending.add("DELETE FROM device WHERE site=? AND dev=?", *key)
             return None

@@ -33,8 +33,9 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _agent(info: AgentInfo) -> answers.Agent:
+def _agent(services: Services, info: AgentInfo) -> answers.Agent:
     status = info.status
+    config = services.inventory.current.reported(info.site, info.id)
     spool = status.spool if status else None
     return answers.Agent(
         site=info.site,
@@ -47,6 +48,11 @@ def _agent(info: AgentInfo) -> answers.Agent:
         spool_msgs=spool.msgs if spool else None,
         spool_oldest=spool.oldest if spool else None,
         refused=info.refused,
+        config=answers.Configuration(
+            applied=config.applied, seen=config.seen, state=config.st, t=config.t, errors=config.errors
+        )
+        if config
+        else None,
     )
 
 
@@ -60,7 +66,9 @@ def _state_of(services: Services, device: DeviceInfo) -> str:
 
 
 async def agents(services: Services, query: Query) -> list[answers.Agent]:
-    return [_agent(info) for info in services.inventory.agents(query["site"]) if query["agent"] in (None, info.id)]
+    return [
+        _agent(services, info) for info in services.inventory.agents(query["site"]) if query["agent"] in (None, info.id)
+    ]
 
 
 async def register(services: Services, query: Query) -> answers.Agent:
@@ -68,7 +76,7 @@ async def register(services: Services, query: Query) -> answers.Agent:
     site, agent = query["site"], query["agent"]
     await services.inventory.register(site, agent)
     _log.info("agent registered", site=site, agent=agent)
-    return next(_agent(info) for info in services.inventory.agents(site) if info.id == agent)
+    return next(_agent(services, info) for info in services.inventory.agents(site) if info.id == agent)
 
 
 async def sites(services: Services, query: Query) -> list[answers.SiteAnswer]:
@@ -85,7 +93,7 @@ async def sites(services: Services, query: Query) -> list[answers.SiteAnswer]:
                 name=site.name if site else site_id,
                 tz=services.inventory.zone(site_id),
                 building=site.building if site else None,
-                agents=[_agent(agent) for agent in services.inventory.agents(site_id)],
+                agents=[_agent(services, agent) for agent in services.inventory.agents(site_id)],
                 devices=states,
             )
         )
@@ -117,6 +125,7 @@ def _device(services: Services, device: DeviceInfo) -> answers.Device:
         ok=state.ok if state else 0,
         err=state.err if state else 0,
         note=state.note if state else None,
+        alarms=len(services.inventory.current.alarms(device.site, device.id)),
     )
 
 
@@ -268,6 +277,33 @@ async def events(services: Services, query: Query) -> list[answers.EventAnswer]:
     return [
         answers.EventAnswer(site=row.site, device=row.dev, type=row.type, t=row.t_ms, id=row.id, data=row.data)
         for row in rows
+    ]
+
+
+async def alarms(services: Services, query: Query) -> list[answers.AlarmAnswer]:
+    return [
+        answers.AlarmAnswer(
+            site=device.site,
+            device=device.id,
+            id=alarm.id,
+            sev=alarm.sev,
+            state=alarm.st,
+            since=alarm.since,
+            n=alarm.n,
+            val=alarm.val,
+            lim=alarm.lim,
+        )
+        for device in _chosen(services, query)
+        for alarm in services.inventory.current.alarms(device.site, device.id)
+    ]
+
+
+async def last(services: Services, query: Query) -> list[answers.LastAnswer]:
+    said = [(device, services.inventory.current.last(device.site, device.id)) for device in _chosen(services, query)]
+    return [
+        answers.LastAnswer(site=device.site, device=device.id, t=last.t, values=last.s, flags=last.x)
+        for device, last in said
+        if last is not None
     ]
 
 

@@ -90,6 +90,21 @@ ROUTES: tuple[tuple[Route, Answer], ...] = (
     ),
     (
         Route(
+            "/api/v1/alarms", "Alarms that are active now", (openapi.SITE, openapi.DEVICE), list[answers.AlarmAnswer]
+        ),
+        queries.alarms,
+    ),
+    (
+        Route(
+            "/api/v1/last",
+            "What each device said last, as its agent retains it",
+            (openapi.SITE, openapi.DEVICE),
+            list[answers.LastAnswer],
+        ),
+        queries.last,
+    ),
+    (
+        Route(
             "/api/v1/ledger",
             "Which messages of each agent's epochs are stored, and which numbers are missing",
             (openapi.AGENT, openapi.FROM),

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.contract.messages import AGENT_STATES, POINT_TYPES, STATES, Meta, State, Status
+from gateway.contract.messages import (
+    AGENT_STATES,
+    ALARM_STATES,
+    POINT_TYPES,
+    REVISION_STATES,
+    SEVERITIES,
+    STATES,
+    Alarm,
+    ConfigReported,
+    Meta,
+    State,
+    Status,
+)
 
 OTHER = "other"
 
+_alarm = msgspec.json.Decoder(Alarm)
 _meta = msgspec.json.Decoder(Meta)
+_reported = msgspec.json.Decoder(ConfigReported)
 _state = msgspec.json.Decoder(State)
 _status = msgspec.json.Decoder(Status)
 
@@ -21,12 +35,27 @@ def _known(word: str, words: tuple[str, ...]) -> str:
     return word if word in words else OTHER
 
 
+def read_alarm(payload: bytes) -> Alarm:
+    """`up/alarm/{device}/{alarm}`."""
+    alarm = _alarm.decode(payload)
+    alarm.sev = _known(alarm.sev, SEVERITIES)
+    alarm.st = _known(alarm.st, ALARM_STATES)
+    return alarm
+
+
 def read_meta(payload: bytes) -> Meta:
     """`up/dev/{device}/meta`."""
     meta = _meta.decode(payload)
     for point in meta.points.values():
         point.type = _known(point.type, POINT_TYPES)
     return meta
+
+
+def read_reported(payload: bytes) -> ConfigReported:
+    """`up/config/reported`."""
+    reported = _reported.decode(payload)
+    reported.st = _known(reported.st, REVISION_STATES)
+    return reported
 
 
 def read_state(payload: bytes) -> State:

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.api import create_app
 from gateway.completeness import Completeness
-from gateway.contract.messages import Meta, PointMeta, Site, SpoolFill, State, Status
+from gateway.contract.messages import Alarm, ConfigReported, Flag, Last, Meta, PointMeta, Site, SpoolFill, State, Status
 from gateway.contract.topics import Topics, parse
 from gateway.inventory import Inventory
 from gateway.services import Services
@@ -49,6 +49,14 @@ def _documents() -> dict[str, Any]:
         "site": Site(tz="Asia/Shanghai", name="Head office"),
         f"dev/{METER}/meta": Meta(rev="7c1e", **meta),
         f"dev/{METER}/state": State(t=NOW, state="ok", since=NOW - 50 * MIN, ok=100, err=1, rtt_ms=12.5),
+        f"dev/{METER}/last": Last(
+            t=NOW, meta="7c1e", s={"power_active": 87.4}, x=[Flag(p="mode", q=2, sc="BadTimeout")]
+        ),
+        f"alarm/{METER}/phase_loss": Alarm(id="phase_loss", sev="high", st="active", since=NOW - 9 * MIN, n=3),
+        f"alarm/{METER}/over_load": Alarm(id="over_load", sev="low", st="acked", since=NOW - 19 * MIN, val=91, lim=80),
+        "config/reported": ConfigReported(
+            seen=2, applied=1, st="rejected", t=NOW, errors=[{"path": "/devices/3", "msg": "no such link"}]
+        ),
         "dev/meter-02/meta": Meta(rev="9d2f", **meta | {"name": "Branch", "parent": METER}),
         "dev/meter-02/state": State(t=NOW - MIN, state="down", since=NOW - MIN, ok=0, err=9, sc="BadTimeout"),
     }

@@ -164,3 +164,23 @@ async def test_the_page_asks_no_outside_address(tmp_path: Path) -> None:
                 text = await answer.text()
                 assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
                 assert "//" not in text.replace("http://www.w3.org/2000/svg", "").replace("// ", "")
+
+
+async def test_what_agents_hold_retained(tmp_path: Path) -> None:
+    async with serving(tmp_path) as client:
+        alarms = await get(client, "/api/v1/alarms?site=hq")
+        assert [(alarm["id"], alarm["sev"], alarm["state"], alarm["n"]) for alarm in alarms] == [
+            ("over_load", "low", "acked", 1),
+            ("phase_loss", "high", "active", 3),
+        ]
+        assert (alarms[0]["val"], alarms[0]["lim"], alarms[1]["since"]) == (91, 80, NOW - 9 * MIN)
+        assert await get(client, "/api/v1/alarms?device=meter-02") == []
+        assert [device["alarms"] for device in await get(client, "/api/v1/devices")] == [2, 0]
+        (last,) = await get(client, "/api/v1/last")
+        assert (last["device"], last["t"], last["values"]) == (METER, NOW, {"power_active": 87.4})
+        assert [flag["p"] for flag in last["flags"]] == ["mode"]
+        (agent,) = await get(client, "/api/v1/agents")
+        assert agent["config"] == {
+            "applied": 1, "seen": 2, "state": "rejected", "t": NOW,
+            "errors": [{"path": "/devices/3", "msg": "no such link"}],
+        }  # fmt: skip

@@ -41,7 +41,19 @@ PATHS = [
     "/metrics",
     *(
         f"/api/v1/{name}"
-        for name in ("sites", "agents", "devices", "points", "latest", "history", "events", "ledger", "completeness")
+        for name in (
+            "sites",
+            "agents",
+            "devices",
+            "points",
+            "latest",
+            "history",
+            "events",
+            "alarms",
+            "last",
+            "ledger",
+            "completeness",
+        )
     ),
 ]
 

@@ -104,7 +104,9 @@ async def test_retained_documents_reach_the_inventory(port: int, tmp_path: Path)
         agent.publish(TOPICS.up("status"), b'{"v":1,"state":"online","epoch":"E","sid":3,"t":5}', retain=True)
         agent.publish(TOPICS.up("site"), b'{"v":1,"tz":"Asia/Shanghai","name":"HQ"}', retain=True)
         agent.publish(TOPICS.device(DEV, "meta"), msgspec.json.encode(meta), retain=True)
-        await until(lambda: len(agent.pubacks) == 3)
+        alarm = {"v": 1, "id": "tamper", "sev": "high", "st": "active", "since": NOW}
+        agent.publish(TOPICS.up(f"alarm/{DEV}/tamper"), msgspec.json.encode(alarm), retain=True)
+        await until(lambda: len(agent.pubacks) == 4)
         async with centre(port, tmp_path) as one:
             await until(lambda: one.inventory.device(SITE, DEV) is not None)
             await until(lambda: one.inventory.zone(SITE) == "Asia/Shanghai")
@@ -112,6 +114,9 @@ async def test_retained_documents_reach_the_inventory(port: int, tmp_path: Path)
             assert device is not None
             assert device.points["power_active"].unit == "kW"
             assert one.inventory.agents()[0].online
+            await until(lambda: [alarm.id for alarm in one.inventory.current.alarms(SITE, DEV)] == ["tamper"])
+            agent.publish(TOPICS.up(f"alarm/{DEV}/tamper"), b"", retain=True)
+            await until(lambda: not one.inventory.current.alarms(SITE, DEV))
 
 
 async def test_two_agents_with_one_device_id(port: int, tmp_path: Path) -> None:

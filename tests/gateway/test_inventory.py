@@ -10,6 +10,7 @@ import pytest
 
 from device_profiles.errors import StoreUnavailable
 from gateway.contract.topics import Topics, parse
+from gateway.current import MOST_ALARMS
 from gateway.inventory import Inventory
 from tests.gateway.message_box import AGENT, DEV, NOW, SITE, TOPICS
 
@@ -166,7 +167,8 @@ async def test_registration_by_file_and_by_api(tmp_path: Path) -> None:
         (f"dev/{DEV}/meta", b"\xff", "json"),
         (f"dev/{DEV}/meta", b'{"v":1,"z":' + b"[" * 50_000, "json"),
         (f"dev/{DEV}/state", {"v": 1}, "schema"),
-        ("config/reported", b"anything", None),
+        ("config/reported", b"anything", "json"),
+        ("discovery/scan-1", b"anything", None),
         ("metrics", b"anything", None),
     ],
 )
@@ -212,3 +214,51 @@ async def test_a_full_disk_forgets_nothing(tmp_path: Path) -> None:
     again = await opened(tmp_path)
     assert len([device for device in again.devices(SITE) if device.id.startswith("meter-3")]) == 111
     await again.close()
+
+
+async def test_alarms_are_those_that_are_retained(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    assert say(inventory, f"dev/{DEV}/meta", meta()) is None
+    tamper = {"v": 1, "id": "tamper", "sev": "high", "st": "active", "since": NOW, "n": 2}
+    assert say(inventory, f"alarm/{DEV}/tamper", tamper) is None
+    assert say(inventory, f"alarm/{DEV}/later", tamper | {"id": "later", "sev": "apocalyptic", "n": 1}) is None
+    assert [(alarm.id, alarm.sev, alarm.n) for alarm in inventory.current.alarms(SITE, DEV)] == [
+        ("later", "other", 1),
+        ("tamper", "high", 2),
+    ]
+    assert say(inventory, f"alarm/{DEV}/power", tamper) == "topic"
+    assert say(inventory, f"alarm/{DEV}/tamper", {"v": 1}) == "schema"
+    assert say(inventory, f"alarm/{DEV}/later", b"") is None
+    assert [alarm.id for alarm in inventory.current.alarms(SITE, DEV)] == ["tamper"]
+    inventory.current.begin()
+    assert inventory.current.alarms(SITE, DEV) == []
+    assert say(inventory, f"alarm/{DEV}/tamper", tamper) is None
+    assert say(inventory, f"dev/{DEV}/meta", b"") is None
+    assert inventory.current.alarms(SITE, DEV) == [], "a device that was removed has none"
+    await inventory.close()
+
+
+async def test_what_is_retained_of_a_device_of_another_agent_is_refused(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    assert say(inventory, f"dev/{DEV}/meta", meta()) is None
+    other = Topics(SITE, "gw-02")
+    assert say(inventory, f"dev/{DEV}/last", {"v": 1, "t": NOW, "meta": "r1"}, other) == "dev_conflict"
+    assert say(inventory, f"alarm/{DEV}/x", {}, other) == "dev_conflict"
+    assert say(inventory, f"dev/{DEV}/last", {"v": 1, "t": NOW, "meta": "r1", "s": {"power_active": 1.5}}) is None
+    last = inventory.current.last(SITE, DEV)
+    assert last is not None
+    assert last.s == {"power_active": 1.5}
+    assert say(inventory, "config/reported", {"v": 1, "seen": 2, "applied": 2, "st": "applied", "t": NOW}) is None
+    assert say(inventory, "config/reported", {"v": 1, "seen": 2}) == "schema"
+    reported = inventory.current.reported(SITE, AGENT)
+    assert reported is not None
+    assert reported.applied == 2
+    await inventory.close()
+
+
+async def test_alarms_of_a_device_are_bounded(tmp_path: Path) -> None:
+    inventory = await opened(tmp_path)
+    alarm = {"v": 1, "sev": "low", "st": "active", "since": NOW}
+    said = [say(inventory, f"alarm/{DEV}/a{n}", alarm | {"id": f"a{n}"}) for n in range(MOST_ALARMS + 2)]
+    assert (said.count(None), said.count("too_many")) == (MOST_ALARMS, 2)
+    await inventory.close()
