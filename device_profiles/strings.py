@@ -1,7 +1,7 @@
 """How a device's messages look that has no protocol of its own name: frames and requests, as a profile's `strings:` writes them.
 
-A shape is what stands on the wire, with fields in braces: `"*pow={power}#"`. Control characters are written as YAML escapes in
-double quotes (`"\\x02"`, `"\\r"`); `{{` and `}}` are braces. Data only: matching and building is `strings_codec`.
+A shape is what stands on the wire, with fields in braces: `*pow={power}#`. Control characters and bytes are as in
+manuals, `<STX>`, `<CR>`, `<0x9A>`; `{{` and `}}` are braces. Data only: matching and building is `strings_codec`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,26 @@ NUMERIC = frozenset({"decimal", "hex", "bcd", "uint"})
 MAX_FRAME = 1024
 """Bytes of the longest frame."""
 
+_CONTROLS = [
+    "NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "BEL", "BS", "HT", "LF", "VT", "FF", "CR", "SO", "SI",
+    "DLE", "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US",
+]  # fmt: skip
+"""Names of the control characters 0 to 31. Source: ISO/IEC 646, ANSI X3.4."""
+_BYTE = re.compile(r"<(?:0x([0-9A-Fa-f]{2})|([A-Z][A-Z0-9]{1,2}))>")
 _PART = re.compile(r"\{([a-z][a-z0-9_]*)\}|\{\{|\}\}|[{}]")
+
+
+def spelled(text: str) -> str:
+    """Text with `<CR>`, `<0x9A>` as the characters of these codes. Raises ValueError for a name that there is none of."""
+
+    def one(match: re.Match[str]) -> str:
+        if match[1] is not None:
+            return chr(int(match[1], 16))
+        if match[2] not in _CONTROLS:
+            raise ValueError(f"{match[0]} is no control character; write <CR>, <STX> ... or <0x9A>")
+        return chr(_CONTROLS.index(match[2]))
+
+    return _BYTE.sub(one, text)
 
 
 class FieldSpec(Strict):
@@ -97,8 +116,6 @@ class Shaped(Strict):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        if "\\" in self.shape:
-            raise ValueError('a backslash stands in the shape; write control characters in double quotes: "\\x02"')
         used = [text for kind, text in self.parts if kind == "field"]
         placed = {name for name, field in self.fields.items() if field.of is None}
         if len(used) != len(set(used)):
@@ -130,11 +147,11 @@ class Shaped(Strict):
                 literal += match[0][0]
                 continue
             if literal:
-                found.append(("text", literal))
+                found.append(("text", spelled(literal)))
             literal = ""
             found.append(("field", match[1]))
         literal += self.shape[at:]
-        return [*found, ("text", literal)] if literal else found
+        return [*found, ("text", spelled(literal))] if literal else found
 
     def field(self, name: str) -> FieldSpec:
         """The field of this name; text where nothing more is said of it."""
@@ -160,7 +177,7 @@ class Strings(Strict):
     """A device's messages. Of several frames that fit, the first counts."""
 
     encoding: Literal["ascii", "gbk", "utf-8", "latin-1"] = "ascii"
-    line_end: str | None = Field(default=None, min_length=1, max_length=4)
+    line_end: str | None = Field(default=None, min_length=1, max_length=16)
     """Messages are lines with this behind them (both ways); shapes are written without it."""
     pause_ms: int | None = Field(default=None, ge=1, le=2000)
     """Messages are told apart by a pause of at least so long; over UDP, each datagram is one."""
@@ -171,6 +188,8 @@ class Strings(Strict):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        if self.line_end is not None:
+            spelled(self.line_end)
         if self.line_end is not None and self.pause_ms is not None:
             raise ValueError("messages end with line_end or with a pause, not with both")
         for name, request in self.requests.items():

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .strings import MAX_FRAME, SECRET_FIELDS, CheckKind, FieldSpec, Shaped, Strings
+from .strings import MAX_FRAME, SECRET_FIELDS, CheckKind, FieldSpec, Shaped, Strings, spelled
 
 Scalar = int | float | str
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,9})?")
@@ -96,7 +96,7 @@ class Language:
             name: any(part.spec is not None and part.spec.total is not None for part in parts)
             for name, parts in self._frames.items()
         }
-        self._end = b"" if spec.line_end is None else spec.line_end.encode("latin-1")
+        self._end = b"" if spec.line_end is None else spelled(spec.line_end).encode("latin-1")
 
     @property
     def line_end(self) -> bytes:

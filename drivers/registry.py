@@ -17,6 +17,7 @@ DRIVERS: dict[str, str] = {
     "dlt645-2007": "drivers.dlt645.driver:Dlt645Driver2007",
     "dlt645-1997": "drivers.dlt645.driver:Dlt645Driver1997",
     "rest": "drivers.rest.driver:RestDriver",
+    "strings": "drivers.strings.driver:StringsDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""

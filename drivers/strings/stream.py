@@ -1,0 +1,121 @@
+"""Cuts what a wire brings into the frames of one language, in linear time. Knows no wire and no device.
+
+Lines are cut at their end, a stream at what its frames begin with, and messages by pause where the channel says that one is over
+(`end`). What is no frame is a Reject that says how many bytes, never which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from device_profiles.strings import MAX_FRAME
+from device_profiles.strings_codec import Heard, Language, Miss
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Bytes that are no frame of this language. `shown` is masked where its frames hold secrets."""
+
+    size: int
+    reason: str
+    shown: bytes = b""
+
+
+_BLANK = b"\r\n\0 "
+_SHOWN = 64
+
+
+class Decoder:
+    """One stream of one language, in order."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._data = b""
+        self._tail_of_long = False
+        """Within a line that is longer than any frame: nothing of it counts until it ends."""
+        self._start = language.start
+        self._line = None if not language.is_text else re.compile(re.escape(language.line_end))
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits for its end."""
+        return not self._data
+
+    def feed(self, data: bytes) -> Iterator[Heard | Refused]:
+        """The frames that are whole by now; what may become one waits."""
+        if self._line is not None:
+            yield from self._lines(data, self._line)
+        elif self.language.spec.pause_ms is not None:
+            self._data += data
+            if len(self._data) > MAX_FRAME:
+                yield self._refuse(self._data, "longer than any frame")
+                self._data = b""
+        else:
+            yield from self._stream(data, is_end=False)
+
+    def end(self) -> Iterator[Heard | Refused]:
+        """Nothing more comes, or a pause was long enough: what waited is a frame now, or none."""
+        data, self._data, self._tail_of_long = self._data, b"", False
+        if not data:
+            return
+        if self._line is not None:
+            yield self._refuse(data, "a line without its end")
+        elif self.language.spec.pause_ms is not None:
+            yield self.language.whole(data) or self._refuse(data, "no such frame")
+        else:
+            self._data = data
+            yield from self._stream(b"", is_end=True)
+
+    def _lines(self, data: bytes, line_end: re.Pattern[bytes]) -> Iterator[Heard | Refused]:
+        overlap = len(self._data) - len(self.language.line_end) + 1
+        data = self._data + data
+        at, search_from = 0, max(0, overlap)
+        while (found := line_end.search(data, search_from)) is not None:
+            line = data[at : found.start()].strip(_BLANK)
+            at = search_from = found.end()
+            was_long, self._tail_of_long = self._tail_of_long, False
+            if line and not was_long:
+                yield self._whole(line)
+        self._data = data[at:]
+        if len(self._data) > MAX_FRAME:
+            if not self._tail_of_long:
+                yield self._refuse(self._data, "longer than any frame")
+            self._tail_of_long, self._data = True, self._data[-len(self.language.line_end) :]
+
+    def _whole(self, line: bytes) -> Heard | Refused:
+        if len(line) > MAX_FRAME:
+            return self._refuse(line, "longer than any frame")
+        return self.language.whole(line) or self._refuse(line, "no such frame")
+
+    def _stream(self, data: bytes, *, is_end: bool) -> Iterator[Heard | Refused]:
+        data = self._data + data
+        at, size, noise = 0, len(data), 0
+        while at < size:
+            match = self._start.search(data, at)
+            begin = match.start() if match else size if is_end else max(at, size - self.language.start_width + 1)
+            if begin > at:
+                noise += begin - at
+                at = begin
+            if match is None:
+                break
+            found = self.language.at(data, at)
+            if found is Miss.MORE and not is_end and size - at < MAX_FRAME:
+                break
+            if isinstance(found, Miss):
+                noise += 1
+                at += 1
+                continue
+            if noise:
+                yield self._refuse(data[at - noise : at], "no such frame")
+                noise = 0
+            yield found
+            at += len(found.raw)
+        if noise:
+            yield self._refuse(data[at - noise : at], "no such frame")
+        self._data = data[at:]
+
+    def _refuse(self, data: bytes, reason: str) -> Refused:
+        shown = data[:_SHOWN]
+        return Refused(len(data), reason, b"*" * len(shown) if self.language.spec.has_secrets else shown)
