@@ -184,13 +184,13 @@ def _dlt645_address(protocol: str, point: Point, path: KeyPath) -> Iterator[Brok
         yield Broken(
             (*path, "di"), f"{address.reference} is longer than DL/T 645-1997 has", "give two bytes, as 0x9010"
         )
-    if point.access != "r":
-        yield Broken((*path, "access"), "points of a meter are only read", "remove access")
-    if (
-        (point.type == "str") != address.is_text
-        or point.bits is not None
-        or (not address.is_text and point.type != "s64")
-    ):
+    if protocol == "dlt645-1997" and address.record is not None:
+        yield Broken((*path, "record"), "meters of the 1997 edition keep no frozen records", "remove record")
+    if "w" in point.access and (protocol == "dlt645-1997" or address.format in ("word", "clock")):
+        yield Broken((*path, "access"), f"{point.id} is only read", "remove access")
+    types = {"word": "u16", "clock": "f64"}
+    wanted = "str" if address.is_text else types.get(address.format, "s64")
+    if point.type != wanted or (point.bits is not None and address.format != "word"):
         yield Broken((*path, "type"), f"{address.format} does not make a {point.type}", "leave out type and bits")
 
 
