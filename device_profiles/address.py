@@ -14,6 +14,8 @@ from pydantic import AliasChoices, Discriminator, Field, Tag, field_validator, m
 
 from .address_http import Http as Http
 from .address_meters import Dlt645 as Dlt645
+from .address_osdp import SHORT as OSDP_SHORT
+from .address_osdp import Osdp as Osdp
 from .address_strings import SHORT as STRINGS_SHORT
 from .address_strings import StringsField as StringsField
 from .bacnet import MAX_INSTANCE, parse_object
@@ -24,7 +26,7 @@ Table = Literal["holding", "input", "coil", "discrete"]
 SHORT_KEYS = (
     "table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item", "record",
     "get", "post", "body", "pick", "words", "counted", "clock", "shown",
-    *STRINGS_SHORT,
+    *STRINGS_SHORT, *OSDP_SHORT,
 )  # fmt: skip
 """Keys of an address that may stand beside the point's own."""
 
@@ -64,6 +66,7 @@ SHORT_SCHEMA: dict[str, Any] = {
     "clock": {"type": "boolean", "description": "HTTP: pick finds date and time; the value is seconds ahead of ours."},
     "shown": {"type": "string", "description": "HTTP: a text made of it, with {host} and {value}."},
     **STRINGS_SHORT,
+    **OSDP_SHORT,
 }
 
 PREFIX = "{prefix}"
@@ -209,6 +212,7 @@ _KINDS: dict[str, tuple[type[Strict], frozenset[str]]] = {
     "Dlt645": (Dlt645, frozenset({"di"})),
     "Http": (Http, frozenset({"get", "post"})),
     "StringsField": (StringsField, frozenset({"frame", "tally"})),
+    "Osdp": (Osdp, frozenset({"osdp"})),
     "Virtual": (Virtual, frozenset({"plus", "minus"})),
 }
 
@@ -228,6 +232,7 @@ AnyAddress = Annotated[
     | Annotated[Dlt645, Tag("Dlt645")]
     | Annotated[Http, Tag("Http")]
     | Annotated[StringsField, Tag("StringsField")]
+    | Annotated[Osdp, Tag("Osdp")]
     | Annotated[Virtual, Tag("Virtual")]
     | Annotated[dict[str, Any], Tag("Other")],
     Discriminator(_address_kind),

@@ -24,6 +24,8 @@ from .address import OpcUa as OpcUa
 from .address import StringsField as StringsField
 from .address import Table as Table
 from .address import Virtual as Virtual
+from .address_osdp import TEXTS as OSDP_TEXTS
+from .address_osdp import Osdp as Osdp
 from .bacnet import VALUE_TYPES, parse_object
 from .control import Operation as Operation
 from .control import Write as Write
@@ -403,6 +405,11 @@ def _strings_defaults(point: dict[str, Any], address: dict[str, Any], profile: d
     return {"type": profile.get("type", kind), **point, "address": address}
 
 
+def _osdp_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """What a reader says of itself is text, everything else is so or not."""
+    return {"type": "str" if address.get("osdp") in OSDP_TEXTS else "bool", **point, "address": address}
+
+
 _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "modbus": _modbus_defaults,
     "bacnet": _bacnet_defaults,
@@ -412,5 +419,6 @@ _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, A
     "isapi": _http_defaults,
     "rest": _http_defaults,
     "strings": _strings_defaults,
+    "osdp": _osdp_defaults,
 }
 """What points take that do not say their own, by protocol."""
