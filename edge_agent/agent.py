@@ -153,6 +153,7 @@ class Agent:
         handlers = {
             "status": self._on_status,
             "latest": self._on_latest,
+            "events": self._on_events,
             "metrics": self._on_metrics,
             "reload": self._on_reload,
             "drain": self._on_drain,
@@ -419,7 +420,7 @@ class Agent:
             for device_id, t_ms, values, flags, state in self._publisher.latest()
         }
         return [
-            _row(device, states.get(device.id), *said[device.id])
+            _row(device, states.get(device.id), *said[device.id]) | {"events": self._events.figures(device.id)}
             for device in self._config.devices
             if device.id in said
         ]
@@ -431,6 +432,11 @@ class Agent:
             return found if wanted is None else {}
         points = points_of(device, self._fresh, self._links.of(device.id))
         return {device.id: {**found[device.id], "points": points}} if device.id in found else {}
+
+    async def _on_events(self, request: Mapping[str, Any]) -> Any:
+        """Events above the number `after`, of `device` or all; without `after` only the number to begin with."""
+        after, device = request.get("after"), request.get("device")
+        return self._publisher.recent.after(after if isinstance(after, int) else None, device)
 
     async def _on_metrics(self, request: Mapping[str, Any]) -> Any:
         return self._metrics()

@@ -16,6 +16,7 @@ from edge_agent import describe
 from edge_agent.clock import Clock, Quality
 from edge_agent.clock_gate import ClockGate
 from edge_agent.encode import builders, flag_of
+from edge_agent.events.recent import Recent
 from edge_agent.model import Config, Device
 from edge_agent.spool import Kind
 from gateway.contract import messages
@@ -93,6 +94,7 @@ class Publisher:
         self._revisions: dict[str, str] = {}
         self._last: dict[str, _LastValues] = {}
         self._states: dict[str, messages.State] = {}
+        self.recent = Recent()
         self.gate = ClockGate(clock, event=self.event)
         self.acquisitions = 0
         self.values = 0
@@ -202,6 +204,7 @@ class Publisher:
         self.last_seq = self._spool.put(
             Kind.EVENT, device_id, t_ms, build, cls=name.partition(".")[0], now=True, state=state
         )
+        self.recent.note(device_id, name, t_ms, data)
 
     def remember(self, namespace: str, key: str, value: Any) -> None:
         """State that outlives the process."""

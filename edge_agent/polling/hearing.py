@@ -41,6 +41,8 @@ class Events(Protocol):
 
     def take(self, told: Occurrence) -> bool: ...
 
+    def figures(self, device_id: str) -> dict[str, Any] | None: ...
+
 
 Ask = Callable[["Polled", Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """Runs a step on the device's lane, between two reads, and gives its result."""

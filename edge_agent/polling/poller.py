@@ -172,6 +172,7 @@ class LinkPoller:
         """What the link does: counts since the start, and the share of time it was busy."""
         states = [polled.state for polled in self._devices.values()]
         subscriptions = [polled.subscription for polled in self._devices.values() if polled.subscription is not None]
+        told = [self._events.figures(device_id) for device_id in self._devices] if self._events is not None else []
         elapsed = max(1e-9, self._clock.monotonic() - self._began)
         return {
             "state": "open" if self._reader is not None else "closed",
@@ -185,6 +186,7 @@ class LinkPoller:
             "subscribed": sum(len(subscription.taken) for subscription in subscriptions),
             "changes": sum(subscription.changes for subscription in subscriptions),
             "missed": sum(subscription.missed for subscription in subscriptions),
+            "events": sum(figures["count"] for figures in told if figures is not None),
             "connects": self._connects,
             "attempts": self._turns.since_answer,
             "crashes": self._supervisor.crashes,
