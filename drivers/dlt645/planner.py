@@ -19,24 +19,26 @@ from . import frame
 
 REFUSED = "refused_blocks"
 _WAKE = 4
+Bits = tuple[int, int] | None
+"""First and last bit, bit 0 the least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One read of an identifier, and what is taken from its answer: (point's address, offset in bytes)."""
+    """One read of an identifier, and what is taken from its answer: (point's address, offset in bytes, bits of a word)."""
 
     di: int
-    places: tuple[tuple[Dlt645, int], ...]
+    places: tuple[tuple[Dlt645, int, Bits], ...]
     layout: Layout
     is_block: bool = False
 
     def decode(self, data: bytes) -> list[Raw | PointFault]:
         """The values in their order. A block shorter than the standard's lacks what a smaller meter does not have."""
-        return [decode(address, data[at : at + address.size]) for address, at in self.places]
+        return [decode(address, data[at : at + address.size], bits) for address, at, bits in self.places]
 
     def singly(self) -> list[Ask]:
         """The same values without their block."""
-        return [Ask(address.di, ((address, 0),), self.layout) for address, _ in self.places]
+        return [Ask(address.di, ((address, 0, bits),), self.layout) for address, _, bits in self.places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,15 @@ class AskClock:
     """Of the date; the time stands under the next identifier."""
 
 
-def decode(address: Dlt645, data: bytes) -> Raw | PointFault:
+def decode(address: Dlt645, data: bytes, bits: Bits = None) -> Raw | PointFault:
     """Digits as a whole number (the point's scale sets the point), or as text with the highest first; a word as it is."""
     if len(data) < address.size:
         return PointFault("BadNodeIdUnknown", f"the meter's answer ends before {address.reference}")
     if bcd.is_absent(data) and address.format != "word":
         return PointFault("BadSensorFailure", f"the meter has no value for {address.reference} (it sent {data.hex()})")
     if address.format == "word":
-        return int.from_bytes(data[: address.size], "little")
+        word = int.from_bytes(data[: address.size], "little")
+        return word if bits is None else word >> bits[0] & (1 << bits[1] - bits[0] + 1) - 1
     if address.is_text:
         text = bcd.digits(data)
         return text if text is not None else _no_digits(data)
@@ -93,11 +96,13 @@ def _clock_batch(point: Point, address: Dlt645, di_size: int) -> Batch:
 
 
 def _batch(di: int, group: list[tuple[Point, Dlt645]], layout: Layout, di_size: int, *, is_block: bool) -> Batch:
-    places = tuple((address, address.item * address.size if is_block else 0) for _, address in group)
+    places = tuple(
+        (address, address.item * address.size if is_block else 0, point.bit_range) for point, address in group
+    )
     head = _WAKE + frame.HEAD + di_size + 2
     return Batch(
         points=tuple(point.id for point, _ in group),
         request_bytes=head,
-        reply_bytes=head + max(at + address.size for address, at in places),
+        reply_bytes=head + max(at + address.size for address, at, _ in places),
         plan=Ask(di, places, layout, is_block),
     )

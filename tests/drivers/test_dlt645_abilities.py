@@ -295,4 +295,10 @@ async def test_a_status_word_is_bits(tmp_path: Path) -> None:
         )
         [batch] = Dlt645Driver2007().plan([word], Limits(), None, session.link)
         [value] = await session.read(world.address(), batch)
-    assert value == 0x58
+        whole = word.model_copy(update={"bits": None})
+        [batch] = Dlt645Driver2007().plan([whole], Limits(), None, session.link)
+        assert await session.read(world.address(), batch) == [0x58]
+        world.life.relay_open = False
+        [batch] = Dlt645Driver2007().plan([word], Limits(), None, session.link)
+        assert await session.read(world.address(), batch) == [0]
+    assert value == 1
