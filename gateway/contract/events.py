@@ -30,12 +30,15 @@ class Access(_Data):
     reason: str | None = None
     dir: Direction | None = None
     held_s: float | None = None
+    door: int | None = None
+    """Which one, from 1, of a controller of several."""
 
 
 class CardRead(_Data):
     card: str
     dir: Direction | None = None
     bits: int | None = None
+    door: int | None = None
 
 
 class Keypad(_Data):
@@ -49,6 +52,7 @@ class Gate(_Data):
     dir: Direction | None = None
     reason: str | None = None
     by: str | None = None
+    door: int | None = None
 
 
 class _Image(_Data):
