@@ -69,9 +69,9 @@ class OneDevice:
         self, driver: Driver, session: Session, link: LinkConfig, device: Device, *, raw: bool = False
     ) -> None:
         self.device = device
+        self.session = session
         self.serial: str | None = None
         self._driver = driver
-        self._session = session
         self._link = link
         self._raw = raw
         self._address = device.address if device.name else replace(device.address, device="")
@@ -82,8 +82,8 @@ class OneDevice:
     async def prepare(self) -> None:
         """Finds SunSpec models, reads ratios and the serial number. Raises DeviceError, LinkError."""
         points = self.device.points
-        if isinstance(self._session, CanLocate) and self._session.needs_locating(points):
-            self._layout = await self._session.locate(self._address, points)
+        if isinstance(self.session, CanLocate) and self.session.needs_locating(points):
+            self._layout = await self.session.locate(self._address, points)
         if self._raw:
             return
         normalizer = Normalizer(self.device)
@@ -96,7 +96,7 @@ class OneDevice:
         if profile.serial is not None:
             wanted[_SERIAL] = _serial_point(profile.serial)
         for batch in self._plan(tuple(wanted.values())):
-            for name, answer in zip(batch.points, await self._session.read(self._address, batch), strict=True):
+            for name, answer in zip(batch.points, await self.session.read(self._address, batch), strict=True):
                 if name != _SERIAL:
                     normalizer.set_param(name, answer, 0)
                 elif not isinstance(answer, PointFault | Sample):
@@ -116,7 +116,7 @@ class OneDevice:
         for batch in batches:
             start = time.perf_counter()
             try:
-                answers = await self._session.read(self._address, batch)
+                answers = await self.session.read(self._address, batch)
             except DeviceError as error:
                 failed, first_error = True, first_error or error
                 if isinstance(error, DeviceTimeout) and not heard_any:
@@ -130,7 +130,7 @@ class OneDevice:
             rows |= self._rows(normalizer, batch, answers, t_ms, ms)
         if not heard_any and first_error is not None:
             raise first_error
-        if isinstance(self._session, CanLearn) and (layout := self._session.learned(self._address)) is not None:
+        if isinstance(self.session, CanLearn) and (layout := self.session.learned(self._address)) is not None:
             self._layout = layout
         shown = tuple(rows[point.id] for point in self.device.points if point.id in rows and not point.internal)
         return Shot(shown, t_ms, (time.perf_counter() - began) * 1000, len(batches), failed)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_agent.cli.local import AsJson, ConfigFile, Socket, socket_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _COLOURS = {"ok": "green", "degraded": "yellow", "down": "red", "disabled": "dim", "unknown": "dim"}
 
@@ -87,6 +90,31 @@ def _show(status: Mapping[str, Any]) -> None:
         cells[_STATE] = f"[{_COLOURS.get(device['state'], 'default')}]{cells[_STATE]}[/]"
         table.add_row(*cells)
     console.print(table)
+    _show_events(console, status)
+
+
+def _show_events(console: Console, status: Mapping[str, Any]) -> None:
+    """The devices that have events: how many since the start, of them from their memory, the last, and what is active."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("events of", "count", "recalled", "last", "record", "alarms"):
+        table.add_column(name, justify="right" if name in ("count", "recalled", "last", "record") else "left")
+    for device in status["devices"]:
+        events = device.get("events")
+        if events is not None:
+            table.add_row(
+                device["id"],
+                str(events["count"]),
+                str(events["recalled"]),
+                "-" if events["last"] is None else f"{_age(status['t'] - events['last'])} ago",
+                "-" if events["index"] is None else str(events["index"]),
+                escape(", ".join(events["alarms"])),
+            )
+    if table.row_count:
+        console.print()
+        console.print(table)
 
 
 def _row(device: Mapping[str, Any], now_ms: int) -> list[str]:

@@ -6,8 +6,9 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +44,7 @@ from edge_agent.cli.target import (
     opened,
     target_of,
 )
+from edge_agent.cli.watch_events import line, listening
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -84,10 +86,13 @@ def command(
     trace: AsTrace = False,
     interval: Annotated[float, typer.Option("--interval", "-i", help="Seconds between two reads.", min=0.05)] = 2.0,
     times: Annotated[int | None, typer.Option("--times", "-n", help="Stop after so many reads.", min=1)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a read on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document a read and an event on standard output.")
+    ] = False,
     socket: Socket = None,
 ) -> None:
-    """Read a device again and again and show what changes. Takes what `read` takes; a lost device is waited for.
+    """Read a device again and again and show what changes, and its events as they come. Takes what `read` takes; a lost
+    device is waited for.
 
     While an agent runs that has the device (--config, --socket, or the usual socket), what it has is shown: each point with its
     mode and age. The line is the agent's.
@@ -132,7 +137,7 @@ class _Watch:
             while True:
                 try:
                     async with opened(self._target, self._trace) as one:
-                        await self._read_on(one)
+                        await self._attend(one)
                     return
                 except (LinkError, DeviceError) as error:
                     if not self._before:
@@ -142,12 +147,26 @@ class _Watch:
                         return
                 await asyncio.sleep(min(_REOPEN_S, self._interval))
 
-    async def _read_on(self, one: OneDevice) -> None:
-        """Reads until the number of times is reached. Raises DeviceError, LinkError."""
-        await one.prepare()
+    async def _attend(self, one: OneDevice) -> None:
+        """Reads, and tells events, until the number of times is reached. Raises DeviceError, LinkError."""
+        async with listening(one, self._tell, self._say) as has_events:
+            await self._read_on(one, has_events)
+
+    async def _read_on(self, one: OneDevice, has_events: bool) -> None:
+        from device_profiles.errors import DeviceError
+
+        is_prepared = False
         while True:
             due = time.monotonic() + self._interval
-            self._show(await one.read(), one.serial)
+            try:
+                if not is_prepared:
+                    await one.prepare()
+                    is_prepared = True
+                self._show(await one.read(), one.serial)
+            except DeviceError as error:
+                if not has_events:
+                    raise
+                self._say(str(error))  # one that dials in may come at any time: the link stays open for it
             if not self._goes_on():
                 return
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -173,6 +192,12 @@ class _Watch:
             table.caption = f"{time.strftime('%H:%M:%S')}  {shot.ms:.0f} ms, {len(changed)} changed, Ctrl-C ends"
             table.caption_justify = "left"
             self._live.update(table, refresh=True)
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        if self._live is None:
+            print(json.dumps(event, ensure_ascii=False), flush=True)
+        else:
+            self._live.console.print(line(event), highlight=False, markup=False)
 
     def _say(self, text: str) -> None:
         if self._live is None:

@@ -1,4 +1,4 @@
-"""`plantroom watch` on a running agent: what it has of one device, again and again. The device is not asked for it."""
+"""`plantroom watch` on a running agent: what it has of one device, again and again, and its events. The device is not asked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.cli.points import points_from, table_of
+from edge_agent.cli.watch_events import line
+from edge_agent.local_api import ask
 
 
 def agent_has(socket: Path, device: str) -> bool:
@@ -22,7 +24,9 @@ def agent_has(socket: Path, device: str) -> bool:
 
 
 def watch(socket: Path, device: str, *, interval: float, times: int | None, as_json: bool) -> None:
-    """Shows the points with their mode and age; values that changed stand out. Until Ctrl-C, or `times` looks."""
+    """Shows the points with their mode and age, and events as they come; values that changed stand out. Until Ctrl-C, or
+    `times` looks.
+    """
     if as_json:
         _print(socket, device, interval, times)
         return
@@ -30,7 +34,9 @@ def watch(socket: Path, device: str, *, interval: float, times: int | None, as_j
 
     before: dict[str, Any] = {}
     with Live(auto_refresh=False) as live:
-        for points, changed, is_last in _looks(socket, device, times, before):
+        for points, changed, events, is_last in _looks(socket, device, times, before):
+            for event in events:
+                live.console.print(line(event), highlight=False, markup=False)
             table = table_of(device, points, changed)
             table.caption = f"{time.strftime('%H:%M:%S')}  as the agent has it, {len(changed)} changed, Ctrl-C ends"
             table.caption_justify = "left"
@@ -40,7 +46,9 @@ def watch(socket: Path, device: str, *, interval: float, times: int | None, as_j
 
 
 def _print(socket: Path, device: str, interval: float, times: int | None) -> None:
-    for points, changed, is_last in _looks(socket, device, times, {}):
+    for points, changed, events, is_last in _looks(socket, device, times, {}):
+        for event in events:
+            print(json.dumps(event, ensure_ascii=False), flush=True)
         document = {"device": device, "points": points, "changed": sorted(changed)}
         print(json.dumps(document, ensure_ascii=False), flush=True)
         if not is_last:
@@ -48,13 +56,15 @@ def _print(socket: Path, device: str, interval: float, times: int | None) -> Non
 
 
 def _looks(socket: Path, device: str, times: int | None, before: dict[str, Any]) -> Any:
-    """(points, those that changed, whether it was the last look)."""
-    looked = 0
+    """(points, those that changed, events since the last look, whether it was the last one)."""
+    looked, last = 0, None
     while times is None or looked < times:
         looked += 1
+        happened = ask(socket, "events", device=device, after=last)
+        last = happened["last"]
         points = points_from(socket, device)["points"]
         changed = frozenset(
             point["id"] for point in points if point["id"] in before and before[point["id"]] != point["value"]
         )
         before.update({point["id"]: point["value"] for point in points})
-        yield points, changed, looked == times
+        yield points, changed, happened["events"], looked == times
