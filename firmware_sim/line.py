@@ -181,6 +181,8 @@ class SerialLine:
             heapq.heappush(self._pending, (begins + after, self._order, data))
 
     def _pace(self, data: bytes, start: float) -> None:
+        if self._master < 0:
+            return  # unplugged while the reply was on its way
         if self._receiver.due is not None:
             self.stats.collisions += 1
         self._receiver.sent(pace(data, start, self.wire.char_s, self._write, before_last=self._note_collision))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
+from drivers.base import LinkConfig
+
 Piece = tuple[float, bytes]
 Other = Callable[[bytes, float], Sequence[Piece]]
 """(request, when its last character was on the wire) -> (delay in seconds, bytes)."""
@@ -71,6 +73,9 @@ class VirtualWire:
 
     def wake(self) -> None:
         """Nobody sleeps here."""
+
+    def tune(self, link: LinkConfig) -> None:
+        self.char_s = link.bits_per_char / link.baud
 
     def close(self) -> None:
         self._coming.clear()
