@@ -336,7 +336,7 @@ class StringsSession:
         """Sends the request that the operation names, with its fields and inputs; gives what the answer says."""
         fields = operation.call.get("fields", {})
         values = {**(fields if isinstance(fields, dict) else {}), **inputs}
-        heard = await self._tell(device, str(operation.call["request"]), values)
+        heard = await self._tell(device, str(operation.call.get("request")), values)
         return {} if heard is None else {name: value for name, value in heard.values.items() if name in heard.texts}
 
     def _setting(self, point: Point, value: Raw | None, priority: int | None) -> tuple[str, dict[str, Scalar]]:
@@ -352,6 +352,8 @@ class StringsSession:
     async def _tell(self, device: Address, request: str, values: Mapping[str, Scalar]) -> Heard | None:
         """A request with an effect: never repeated, and not sent while an older answer may come for its own."""
         station = self._station(device)
+        if request not in station.language.spec.requests:
+            raise ConfigError(f"its profile has no request {request}", where=device.device, next_step="see its profile")
         try:
             async with self._turn:
                 await self._settle(station)
