@@ -99,6 +99,8 @@ class HttpLink:
     """What goes before every path of a device's interface."""
     parallel: int = 2
     """Requests to the host at the same time."""
+    pictures: str = ""
+    """Folder for snapshots. "" = below the agent's data folder; without an agent there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,14 @@ DRIVERS: dict[str, str] = {
     "bacnet": "drivers.bacnet.driver:BacnetDriver",
     "dlt645-2007": "drivers.dlt645.driver:Dlt645Driver2007",
     "dlt645-1997": "drivers.dlt645.driver:Dlt645Driver1997",
+    "cjt188": "drivers.cjt188.driver:Cjt188Driver",
+    "mbus": "drivers.mbus.driver:MbusDriver",
+    "isapi": "drivers.isapi.driver:IsapiDriver",
     "rest": "drivers.rest.driver:RestDriver",
     "strings": "drivers.strings.driver:StringsDriver",
+    "uhppote": "drivers.uhppote.driver:UhppoteDriver",
+    "zkteco-push": "drivers.zkteco.driver:ZktecoDriver",
+    "osdp": "drivers.osdp.driver:OsdpDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""

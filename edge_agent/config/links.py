@@ -162,6 +162,8 @@ def with_files(link: Link, folder: Path, data_dir: Path, problems: Problems) -> 
                     check_mode(file, (*at, key), problems)
         if name == "opcua":
             found["pki"] = str(folder / own.pki if own.pki else data_dir / "pki")
+        if name == "http":
+            found["pictures"] = str(data_dir / "pictures")
         changed[name] = replace(own, **found)
     if config.http is not None and config.http.tls and not config.http.verify:
         step = "give ca_file: the device's own certificate will do"
