@@ -19,6 +19,7 @@ from firmware_sim.devices import MODELS
 from firmware_sim.http_cli import rest
 from firmware_sim.meter_cli import meter
 from firmware_sim.opcua.cli import opcua
+from firmware_sim.strings_cli import strings
 
 if TYPE_CHECKING:
     from firmware_sim.fleet import Fleet, Place
@@ -269,3 +270,4 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
 app.command("opcua")(opcua)
 app.command("meter")(meter)
 app.command("rest")(rest)
+app.command("strings")(strings)

@@ -33,7 +33,8 @@ FORGET_TIMES = 20
 PAUSE_S = 1.0
 """A beginning of a frame that waited so long for its rest is none."""
 _MOST_EVENTS = 10_000
-_LOG_S = 1.0
+_LOG_S = 60.0
+"""Between two log lines about messages that are not understood: each is counted."""
 _SINGLE = ("serial", "rtu+tcp", "tcp")
 _log = structlog.get_logger("strings")
 

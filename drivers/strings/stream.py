@@ -107,14 +107,17 @@ class Decoder:
                 noise += 1
                 at += 1
                 continue
-            if noise:
-                yield self._refuse(data[at - noise : at], "no such frame")
-                noise = 0
+            yield from self._noise(data[at - noise : at])
+            noise = 0
             yield found
             at += len(found.raw)
-        if noise:
-            yield self._refuse(data[at - noise : at], "no such frame")
+        yield from self._noise(data[at - noise : at])
         self._data = data[at:]
+
+    def _noise(self, data: bytes) -> Iterator[Refused]:
+        """Line ends and padding between frames are none."""
+        if data.strip(_BLANK):
+            yield self._refuse(data, "no such frame")
 
     def _refuse(self, data: bytes, reason: str) -> Refused:
         shown = data[:_SHOWN]
