@@ -16,7 +16,7 @@ import typer
 
 from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.devices import MODELS
-from firmware_sim.http_cli import rest
+from firmware_sim.http_cli import isapi, rest
 from firmware_sim.meter_cli import meter
 from firmware_sim.opcua.cli import opcua
 from firmware_sim.strings_cli import strings
@@ -270,4 +270,5 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
 app.command("opcua")(opcua)
 app.command("meter")(meter)
 app.command("rest")(rest)
+app.add_typer(isapi, name="isapi")
 app.command("strings")(strings)

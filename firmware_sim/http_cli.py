@@ -87,3 +87,67 @@ async def _run(
             work.close()
         typer.echo(f"plantroom sim: {error}. Choose another port", err=True)
         raise typer.Exit(1) from error
+
+
+isapi = typer.Typer(no_args_is_help=True, help="Run a device of the ISAPI family (digest login) on loopback.")
+
+
+@isapi.command("terminal")
+def terminal(
+    port: Port = 0,
+    user: User = "admin",
+    password_file: PasswordFile = None,
+    swipes: Annotated[float, typer.Option(help="Seconds from one card to the next; 0: none.", min=0)] = 0.0,
+    records: Annotated[int, typer.Option(help="Records that are in its memory at the start.", min=0, max=100_000)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run an access terminal: a door, cards, a memory of records."""
+    from firmware_sim.isapi_terminal import Terminal, obey_terminal
+
+    one = Terminal(port=port, user=user, password=_password(password_file))
+    one.is_deaf = True
+    for number in range(records):
+        one.record(5, 1, cardNo=str(1_000_000 + number % 50))
+    one.is_deaf = False
+    work = one.cards(swipes) if swipes else None
+    run_host(one, lambda line: obey_terminal(one, line), work, "hikvision-ds-k1t", as_json)
+
+
+@isapi.command("recorder")
+def recorder(
+    port: Port = 0,
+    user: User = "admin",
+    password_file: PasswordFile = None,
+    channels: Annotated[int, typer.Option(help="Cameras behind it.", min=1, max=256)] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recorder with cameras and disks."""
+    from firmware_sim.isapi import Recorder, obey
+
+    one = Recorder(port=port, user=user, password=_password(password_file), channels=channels)
+    run_host(one, lambda line: obey(one, line), None, "hikvision-ds-7x", as_json)
+
+
+@isapi.command("camera")
+def camera(port: Port = 0, user: User = "admin", password_file: PasswordFile = None, as_json: AsJson = False) -> None:
+    """Run a camera with motion detection and a changing picture."""
+    from firmware_sim.isapi import IsapiHost, obey
+
+    one = IsapiHost(port=port, user=user, password=_password(password_file))
+    run_host(one, lambda line: obey(one, line), None, "hikvision-ds-2cd", as_json)
+
+
+@isapi.command("plates")
+def plates(
+    port: Port = 0,
+    user: User = "admin",
+    password_file: PasswordFile = None,
+    every: Annotated[float, typer.Option(help="Seconds from one vehicle to the next; 0: none.", min=0)] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run a camera that reads plates."""
+    from firmware_sim.isapi import PlateCamera, obey
+
+    one = PlateCamera(port=port, user=user, password=_password(password_file))
+    work = one.traffic(every) if every else None
+    run_host(one, lambda line: obey(one, line), work, "hikvision-anpr", as_json)

@@ -6,6 +6,7 @@ Alert streams are endless multipart answers with a heartbeat; `torn` sends them 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import struct
 import time
@@ -230,6 +231,12 @@ class PlateCamera(IsapiHost):
         )  # fmt: skip
         self.say_picture(b"\xff\xd8\xff" + bytes(range(256)) * 200 + b"--" + BOUNDARY.encode()[:4] + b"\xff\xd9")
         return uuid
+
+    async def traffic(self, every_s: float) -> None:
+        """One vehicle after the other, in and out."""
+        for number in itertools.count():
+            await asyncio.sleep(every_s)
+            self.passes(f"SIM{number % 40:04d}", direction="reverse" if number % 2 else "forward")
 
 
 def obey(host: IsapiHost, line: str) -> str:

@@ -7,6 +7,7 @@ them thirty at a time. With `replays` it tells the newest old ones again to whoe
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -67,6 +68,12 @@ class Terminal(IsapiHost):
         serial = self.record(5, 1, cardNo=card, employeeNoString="1001", name="Somebody")
         self.unlock()
         return serial
+
+    async def cards(self, every_s: float) -> None:
+        """A morning: one card after the other, now and then one that nobody knows."""
+        for number in itertools.count():
+            await asyncio.sleep(every_s)
+            self.swipe(str(1_000_000 + number % 50), is_known=number % 9 != 8)
 
     def unlock(self) -> None:
         """The lock opens for its time."""
