@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Discriminator, Field, Tag, field_validator, model_validator
 
+from .address_doors import Told as Told
+from .address_doors import Uhppote as Uhppote
 from .address_http import Http as Http
 from .address_meters import Dlt645 as Dlt645
 from .address_osdp import SHORT as OSDP_SHORT
@@ -27,6 +29,7 @@ SHORT_KEYS = (
     "table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item", "record",
     "get", "post", "body", "pick", "words", "counted", "clock", "shown",
     *STRINGS_SHORT, *OSDP_SHORT,
+    "board", "told", "door",
 )  # fmt: skip
 """Keys of an address that may stand beside the point's own."""
 
@@ -64,6 +67,9 @@ SHORT_SCHEMA: dict[str, Any] = {
     "words": {"type": "object", "description": "HTTP: the device's words as numbers, as {ok: 1, idle: 2}."},
     "counted": {"type": "boolean", "description": "HTTP: how many elements pick finds."},
     "clock": {"type": "boolean", "description": "HTTP: pick finds date and time; the value is seconds ahead of ours."},
+    "board": {"type": "string", "description": "UHPPOTE: what of the board, as door_open."},
+    "told": {"type": "string", "description": "ZKTeco: what the terminal told, as online or UserCount."},
+    "door": {"type": "integer", "minimum": 1, "maximum": 8, "description": "UHPPOTE and ZKTeco: a door of the board."},
     "shown": {"type": "string", "description": "HTTP: a text made of it, with {host} and {value}."},
     **STRINGS_SHORT,
     **OSDP_SHORT,
@@ -211,6 +217,8 @@ _KINDS: dict[str, tuple[type[Strict], frozenset[str]]] = {
     "OpcUa": (OpcUa, frozenset({"node", "path", "namespace"})),
     "Dlt645": (Dlt645, frozenset({"di"})),
     "Http": (Http, frozenset({"get", "post"})),
+    "Uhppote": (Uhppote, frozenset({"board"})),
+    "Told": (Told, frozenset({"told"})),
     "StringsField": (StringsField, frozenset({"frame", "tally"})),
     "Osdp": (Osdp, frozenset({"osdp"})),
     "Virtual": (Virtual, frozenset({"plus", "minus"})),
@@ -231,6 +239,8 @@ AnyAddress = Annotated[
     | Annotated[OpcUa, Tag("OpcUa")]
     | Annotated[Dlt645, Tag("Dlt645")]
     | Annotated[Http, Tag("Http")]
+    | Annotated[Uhppote, Tag("Uhppote")]
+    | Annotated[Told, Tag("Told")]
     | Annotated[StringsField, Tag("StringsField")]
     | Annotated[Osdp, Tag("Osdp")]
     | Annotated[Virtual, Tag("Virtual")]

@@ -410,6 +410,15 @@ def _osdp_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict
     return {"type": "str" if address.get("osdp") in OSDP_TEXTS else "bool", **point, "address": address}
 
 
+def _doors_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """A text where the id says so, an ordinal where there are labels, a number where it is counted, else yes or no."""
+    kind = "str" if str(point.get("id")).endswith("_text") else "s32" if point.get("labels") else None
+    told = address.get("board", address.get("told"))
+    if kind is None:
+        kind = "bool" if told in ("online", "door_open", "button", "unlocked", "locked") else "f64"
+    return {"type": profile.get("type", kind), **point, "address": address}
+
+
 _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "modbus": _modbus_defaults,
     "bacnet": _bacnet_defaults,
@@ -420,5 +429,7 @@ _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, A
     "rest": _http_defaults,
     "strings": _strings_defaults,
     "osdp": _osdp_defaults,
+    "uhppote": _doors_defaults,
+    "zkteco-push": _doors_defaults,
 }
 """What points take that do not say their own, by protocol."""

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 from device_profiles.errors import ConfigError, LinkLost, LinkRefused
 
@@ -34,8 +35,7 @@ class Connection(asyncio.Protocol):
         """Called once when it has ended."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone()

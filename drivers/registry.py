@@ -22,7 +22,6 @@ DRIVERS: dict[str, str] = {
     "rest": "drivers.rest.driver:RestDriver",
     "strings": "drivers.strings.driver:StringsDriver",
     "uhppote": "drivers.uhppote.driver:UhppoteDriver",
-    "zkteco-push": "drivers.zkteco.driver:ZktecoDriver",
     "osdp": "drivers.osdp.driver:OsdpDriver",
     "fake": "drivers.fake:FakeDriver",
 }

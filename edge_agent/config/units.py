@@ -15,6 +15,7 @@ Finding = tuple[str, str]
 
 _METER = re.compile(r"(AA){0,6}[0-9]*")
 _SERIAL = re.compile(r"[A-Za-z0-9_-]{4,32}")
+_SERIAL = re.compile(r"[A-Za-z0-9_-]{4,32}")
 
 
 def wrong_unit(protocol: str, unit: Unit, link: LinkConfig) -> Finding | None:
@@ -83,12 +84,30 @@ def _zkteco(unit: Unit, link: LinkConfig) -> Finding | None:
     )
 
 
+def _uhppote(unit: Unit, link: LinkConfig) -> Finding | None:
+    if isinstance(unit, int) and 0 < unit <= 0xFFFFFFFF:
+        return None
+    return f"{shown(unit)} is no serial number of a board" if unit is not None else "unit is missing", (
+        "give the number on the board, 9 digits (plantroom scan uhppote lists them)"
+    )
+
+
+def _zkteco(unit: Unit, link: LinkConfig) -> Finding | None:
+    if unit is not None and _SERIAL.fullmatch(str(unit)):
+        return None
+    return f"{shown(unit)} is no serial number" if unit is not None else "unit is missing", (
+        "give the terminal's serial number in quotes, as its menu shows it under System Info"
+    )
+
+
 _CHECKS: dict[str, Callable[[Unit, LinkConfig], Finding | None]] = {
     "modbus": _modbus,
     "bacnet": _bacnet,
     "dlt645-2007": _dlt645,
     "dlt645-1997": _dlt645,
     "osdp": _osdp,
+    "uhppote": _uhppote,
+    "zkteco-push": _zkteco,
     "uhppote": _uhppote,
     "zkteco-push": _zkteco,
 }
