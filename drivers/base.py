@@ -124,6 +124,18 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class CanCycle(Protocol):
+    """A driver that polls the devices of a line all the time, whatever is read: reads cost the line nothing, the cycle does."""
+
+    cycle_s: ClassVar[float]
+    """Each device is polled at least so often."""
+
+    def poll(self, *, is_secure: bool) -> Batch:
+        """The bytes of one poll of one device and its shortest answer."""
+        ...
+
+
+@runtime_checkable
 class CanShare(Protocol):
     """A driver of a serial protocol whose devices may stand on a line with others (`LinkConfig.mixed`).
 
