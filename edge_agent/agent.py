@@ -206,6 +206,7 @@ class Agent:
             privacy=privacy,
             clock=self._clock,
             memory=self._spool.load_state(EVENTS),
+            devices={device.id for device in self._config.devices},
         )
 
     def _engine(self) -> Engine:

@@ -48,7 +48,7 @@ class Retained:
             self._known = dict.fromkeys(self._known, -1)
         self._is_connected = True
         self._refused.clear()
-        self._drop_devices_that_are_gone()
+        self._drop_what_is_gone()
         self._unsent = set(self._wanted)
         self.catch_up()
 
@@ -64,10 +64,12 @@ class Retained:
             for rest in sorted(unsent, key=_rank):
                 self._send(rest)
 
-    def _drop_devices_that_are_gone(self) -> None:
+    def _drop_what_is_gone(self) -> None:
+        """Devices that were removed, and alarms that were cleared, while the broker was away."""
         for rest in self._known:
             parts = rest.split("/")
-            if rest not in self._wanted and len(parts) == 3 and f"dev/{parts[1]}/meta" not in self._wanted:
+            is_gone = parts[0] == "alarm" or f"dev/{parts[1]}/meta" not in self._wanted if len(parts) == 3 else False
+            if rest not in self._wanted and is_gone:
                 self._wanted[rest] = b""
 
     def _send(self, rest: str) -> None:

@@ -7,7 +7,7 @@ and a repeat after that has the same id, the same time and the same content, whi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -17,11 +17,14 @@ from edge_agent.clock import Clock
 from edge_agent.events.alarms import CLEARED, RAISED, Alarms, Retain
 from edge_agent.events.pseudonym import Privacy
 from edge_agent.events.timing import DeviceClock
+from gateway.contract.topics import is_id
 
 NAMESPACE = "events"
-"""Of the kept state: device id to `{index, correction, alarms}`."""
+"""Of the kept state: device id to `{index, era, correction, alarms}`."""
 _REMEMBERED = 2_000
 """Keys of records without an index that are known for repeats, a device."""
+_EARLIEST_MS, _AHEAD_MS = 1_577_836_800_000, 5 * 60_000
+"""The centre stores nothing from before 2020 or further ahead: a time outside of it is the fault of an unset clock."""
 _log = structlog.get_logger("events")
 
 
@@ -43,19 +46,22 @@ class Put(Protocol):
 class _Device:
     """What is known of the events of one device."""
 
-    __slots__ = ("alarms", "clock", "count", "index", "last_ms", "recalled", "seen", "seen_order")
+    __slots__ = ("alarms", "clock", "count", "era", "index", "last_ms", "recalled", "refused", "seen", "seen_order")
 
     def __init__(self, device_id: str, kept: Mapping[str, Any], retain: Retain) -> None:
         self.index: int | None = kept.get("index")
+        self.era: int = kept.get("era", 0)
+        """How often its records began anew: record 1 of another device is another event."""
         self.clock = DeviceClock(kept.get("correction", 0))
         self.alarms = Alarms(device_id, retain, kept.get("alarms"))
         self.seen: set[str] = set()
         self.seen_order: deque[str] = deque()
-        self.count = self.recalled = 0
+        self.count = self.recalled = self.refused = 0
         self.last_ms: int | None = None
 
     def kept(self) -> dict[str, Any]:
-        return {"index": self.index, "correction": self.clock.correction_ms, "alarms": self.alarms.active}
+        kept = {"index": self.index, "era": self.era, "correction": self.clock.correction_ms}
+        return kept | {"alarms": self.alarms.active}
 
     def is_repeat(self, key: str) -> bool:
         """It was told before in this life; if not, it is known from now on."""
@@ -81,7 +87,9 @@ class Register:
         privacy: Privacy,
         clock: Clock,
         memory: Mapping[str, Mapping[str, Any]],
+        devices: Container[str] | None = None,
     ) -> None:
+        """`devices` are those of the configuration: what is kept of others is forgotten. None = all that is kept counts."""
         self._put = put
         self._remember = remember
         self._retain = retain
@@ -91,7 +99,10 @@ class Register:
         self.settle = settle
         self._devices: dict[str, _Device] = {}
         for device_id in memory:
-            self._of(device_id).alarms.announce()
+            if devices is not None and device_id not in devices:
+                self.forget(device_id)
+            else:
+                self._of(device_id).alarms.announce()
 
     def _of(self, device_id: str) -> _Device:
         known = self._devices.get(device_id)
@@ -110,48 +121,65 @@ class Register:
         self._remember(NAMESPACE, device_id, device.kept())
 
     def replaced(self, device_id: str, before: int, newest: int) -> None:
-        """The device's records begin anew: it was exchanged, or its memory cleared."""
+        """The device's records begin anew: it was exchanged, or its memory cleared. `begin` follows."""
+        self._of(device_id).era += 1
         data = {"before": f"record {before}", "after": f"record {newest}"}
         self._put(device_id, "device.identity_changed", data, f"records:{before}:{newest}:{self._clock.wall_ms()}")
 
     def forget(self, device_id: str) -> None:
         """The device is not configured any more."""
-        device = self._devices.pop(device_id, None)
-        if device is not None:
-            device.alarms.end()
-            self._remember(NAMESPACE, device_id, None)
+        self._of(device_id).alarms.end()
+        del self._devices[device_id]
+        self._remember(NAMESPACE, device_id, None)
 
     def take(self, told: Occurrence) -> bool:
-        """Writes it, unless it was written before. Committed when `settle` returns. False for a repeat."""
+        """Writes it, unless it was written before. Committed when `settle` returns. False for a repeat, and for what is no event
+        of the contract: that is logged and counted, and told no second time.
+        """
         device = self._of(told.device)
         if told.index is not None and device.index is not None and told.index <= device.index:
             return False
         now_ms = self._clock.wall_ms()
         changed = False
-        if told.t_ms is not None and not told.from_memory:
+        if told.t_ms is not None and not told.from_memory and self._clock.quality() != "unsync":
             changed = device.clock.heard(told.t_ms, now_ms)
         t_ms = now_ms if told.t_ms is None else device.clock.time_of(told.t_ms)
+        if not _EARLIEST_MS <= t_ms <= max(now_ms, _EARLIEST_MS) + _AHEAD_MS and self._clock.quality() != "unsync":
+            t_ms = max(now_ms, (device.last_ms or 0) + 1)
         data = dict(told.data)
         for name, clear in told.clear.items():
             data[name] = self.privacy.written("plate" if name == "plate" else "card", clear, t_ms)
         key = ":".join((told.key, *(str(data[name]) for name in sorted(told.clear))))
+        key = f"{device.era}:{key}" if device.era else key
         if told.index is None and device.is_repeat(key):
             return False
         if told.index is not None:
             device.index = told.index
         if told.name in (RAISED, CLEARED):
+            if not is_id(str(data.get("id"))):
+                return self._refuse(device, told, "an alarm's id is of a-z, 0-9, _ and -")
             shown = device.alarms.take(told.name, data, t_ms)
             if shown is None:
                 self._remember(NAMESPACE, told.device, device.kept())
                 return False
             data = shown
+        try:
+            self._put(told.device, told.name, data, key, t_ms=t_ms, state=(NAMESPACE, told.device, device.kept()))
+        except ValueError as error:
+            return self._refuse(device, told, str(error))
         device.count += 1
         device.recalled += told.from_memory
         device.last_ms = max(t_ms, device.last_ms or 0)
-        self._put(told.device, told.name, data, key, t_ms=t_ms, state=(NAMESPACE, told.device, device.kept()))
         if changed:
             self._tell_skew(told, now_ms)
         return True
+
+    def _refuse(self, device: _Device, told: Occurrence, reason: str) -> bool:
+        """What profile or driver made of a message is no event. Its record counts as told, or it would come for ever."""
+        device.refused += 1
+        _log.error("not an event of the contract", device=told.device, name=told.name, key=told.key, reason=reason)
+        self._remember(NAMESPACE, told.device, device.kept())
+        return False
 
     def _tell_skew(self, told: Occurrence, now_ms: int) -> None:
         assert told.t_ms is not None
@@ -161,13 +189,16 @@ class Register:
         self._put(told.device, "device.clock_skew", {"skew_ms": skew_ms}, f"skew:{told.key}")
 
     def figures(self, device_id: str) -> dict[str, Any] | None:
-        """How many events a device had since the start, of them recalled, the time of the last, and the index told last."""
+        """How many events a device had since the start, of them recalled, what was refused as none of the contract's, the time of
+        the last, the index told last, and which alarms are active. None for a device that never had any.
+        """
         device = self._devices.get(device_id)
-        if device is None or (not device.count and device.index is None):
+        if device is None or (not device.count and not device.refused and device.index is None):
             return None
         return {
             "count": device.count,
             "recalled": device.recalled,
+            "refused": device.refused,
             "last": device.last_ms,
             "index": device.index,
             "alarms": sorted(device.alarms.active),

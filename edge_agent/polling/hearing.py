@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import AsyncGeneratorType
 from typing import Any, Protocol
 
@@ -87,12 +88,16 @@ class Hearing:
                 task.cancel()
                 del self._followers[device_id]
                 if device_id not in self._devices:
-                    group.create_task(self._session.forget(polled.address), name=f"forget {device_id}")
+                    group.create_task(self._forget(polled), name=f"forget {device_id}")
         for device_id, polled in self._devices.items():
             if device_id not in self._followers and polled.device.disabled is None:
                 self._behind[device_id] = asyncio.Event()
                 task = group.create_task(self._attend(polled), name=f"events of {device_id}")
                 self._followers[device_id] = polled, task
+
+    async def _forget(self, polled: Polled) -> None:
+        with suppress(DeviceError):  # it is gone for us anyway
+            await self._session.forget(polled.address)
 
     async def _attend(self, polled: Polled) -> None:
         """Listens to one device, and reads its memory whenever it is behind. A device that does not answer is tried again."""
@@ -111,6 +116,7 @@ class Hearing:
                 backoff.reset()
             except DeviceError as error:
                 _log.debug("a device's events are not there yet", device=device_id, reason=str(error))
+                is_listening = False  # it may have been started anew, and tell nobody
                 await self._clock.sleep(backoff.next_s())
                 continue
             await self._until_behind(behind)
@@ -171,7 +177,10 @@ class Hearing:
             behind = self._behind.get(told.device)
             if self._recaller is not None and told.index is not None and behind is not None:
                 last = self._events.index_of(told.device)
-                if last is None or behind.is_set() or told.index > last + 1:
+                if last is None:  # first contact: from here on everything is told
+                    last = told.index - 1
+                    self._events.begin(told.device, last)
+                if behind.is_set() or told.index > last + 1:
                     behind.set()  # the device keeps it: it is read in its turn, after those before it
                     continue
             self._events.take(told)

@@ -1,0 +1,118 @@
+"""Events of devices that are wrong themselves: unset clocks, data that is no event, records that begin anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from device_profiles.errors import DeviceTimeout
+from drivers.listening import Occurrence
+from edge_agent.clock import VirtualClock
+from edge_agent.events.pseudonym import Privacy
+from edge_agent.events.register import Register
+from gateway.contract.events import make_event
+from tests.edge_agent.event_world import KEY, Disk, Site, door, doors_of, swipe
+
+
+class StrictDisk(Disk):
+    """Refuses what the contract refuses, as the spool does."""
+
+    def put(self, device_id: str, name: str, data: Any, key: str, **more: Any) -> None:
+        make_event(name, site="hq", agent="gw-01", device=device_id, data=data, key=key, t_ms=0, epoch="E", seq=1)
+        super().put(device_id, name, data, key, **more)
+
+
+async def test_what_is_no_event_holds_up_nothing() -> None:
+    clock, disk = VirtualClock(), StrictDisk()
+    doors = doors_of(clock)
+    async with Site(doors, disk, clock, [door()]).running() as site:
+        doors.happens(1, swipe(1, clock.wall_ms()))
+        doors.happens(1, replace(swipe(2, clock.wall_ms()), data={"dir": "sideways", "colour": "red"}))
+        doors.happens(1, Occurrence("", "alarm.raised", "record:3", {"sev": "high"}))
+        doors.happens(1, Occurrence("", "alarm.raised", "record:4", {"id": "door/1", "sev": "high"}))
+        doors.happens(1, swipe(5, clock.wall_ms() + 5))
+        await clock.advance(70)
+        assert [row[2] for row in disk.order] == ["access.granted"] * 2
+        figures = site.register.figures("door-1")
+        assert figures is not None
+        assert (figures["count"], figures["refused"], figures["index"]) == (2, 3, 5)
+        assert disk.state["door-1"]["index"] == 5
+        assert site.poller.figures()["crashes"] == 0
+
+
+async def test_a_record_of_an_unset_clock_gets_a_time_that_is_stored() -> None:
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    async with Site(doors, disk, clock, [door()]).running():
+        await clock.advance(1)
+    for number, t_ms in enumerate((0, 5, clock.wall_ms() + 10**11), start=1):
+        doors.happens(1, swipe(number, t_ms))
+    async with Site(doors, disk, clock, [door()]).running():
+        await clock.advance(1)
+    times = [row[1] for row in disk.order if row[2] == "access.granted"]
+    assert len(times) == 3
+    assert sorted(set(times)) == times, "in order, and each has its own"
+    assert all(abs(t_ms - clock.wall_ms()) < 5_000 for t_ms in times)
+
+
+async def test_a_clock_of_ours_that_is_not_set_corrects_nobody() -> None:
+    clock, disk = VirtualClock(quality="unsync"), Disk()
+    site = Site(doors_of(clock), disk, clock, [door()])
+    t_ms = clock.wall_ms() + 40 * 86_400_000
+    assert site.register.take(replace(swipe(1, t_ms), device="door-1"))
+    disk.commit()
+    assert [(row[1], row[2]) for row in disk.order] == [(t_ms, "access.granted")]
+
+
+async def test_record_1_of_another_device_is_another_event() -> None:
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    async with Site(doors, disk, clock, [door()]).running():
+        doors.happens(1, swipe(1, clock.wall_ms()))
+        doors.happens(1, swipe(2, clock.wall_ms()))
+        await clock.advance(1)
+        doors.records.clear()
+        doors.happens(1, swipe(1, clock.wall_ms()))
+        await clock.advance(130)  # its number is one that was told: found when the device is looked at
+    ids = [row[0] for row in disk.order if row[2] == "access.granted"]
+    assert len(set(ids)) == 3
+    assert disk.state["door-1"]["era"] == 1
+
+
+async def test_what_is_heard_before_the_memory_can_be_read_is_told() -> None:
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    doors.happens(1, swipe(1, clock.wall_ms()))
+    doors.happens(1, swipe(2, clock.wall_ms()))
+    site = Site(doors, disk, clock, [door()])
+    async with site.running():
+        assert doors.session is not None
+        kept, tries = doors.session.kept, 0
+
+        async def fails(device: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            if tries < 3:
+                raise DeviceTimeout("no answer")
+            return await kept(device)
+
+        site.register.forget("door-1")  # as on first contact
+        doors.session.kept = fails  # type: ignore[method-assign]
+        doors.happens(1, swipe(3, clock.wall_ms()))
+        await clock.advance(60)
+    assert [row[2] for row in disk.order] == ["access.granted"]
+    assert disk.state["door-1"]["index"] == 3
+
+
+def test_alarms_of_a_device_that_is_not_there_any_more_are_taken_back() -> None:
+    disk = Disk()
+    alarm = {"sev": "high", "since": 5, "n": 1}
+    memory = {name: {"index": 7, "alarms": {"tamper": alarm}} for name in ("door-1", "door-2")}
+    Register(
+        put=disk.put, remember=disk.remember, retain=disk.retained.__setitem__, settle=disk.settle,
+        privacy=Privacy((KEY,)), clock=VirtualClock(), memory=memory, devices={"door-1"},
+    )  # fmt: skip
+    assert disk.retained["alarm/door-1/tamper"]
+    assert disk.retained["alarm/door-2/tamper"] == b""
+    disk.commit()
+    assert disk.state == {"door-2": None}
