@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from device_profiles.credential import Credential
 from device_profiles.events import EventSource
 from drivers.base import Address, WireCount
+from drivers.document import DocumentError
 from drivers.isapi.happening import Happening
 from drivers.isapi.messages import message_of, of_record
 from drivers.isapi.multipart import MAX_PART, Multipart, boundary_of
@@ -40,7 +42,7 @@ def part(body: bytes, kind: str = "application/xml", *, sized: bool = True, line
 STREAMS = {
     "sized": part(XML) + part(PICTURE, "image/jpeg") + part(JSON, "application/json") + part(XML),
     "without lengths": part(XML, sized=False) + part(JSON, "application/json", sized=False) + part(XML, sized=False),
-    "mixed, bare line feeds": part(XML, sized=False, line=b"\n") + part(JSON, "application/json", line=b"\n") + part(XML, line=b"\n"),
+    "bare line feeds": part(XML, sized=False, line=b"\n") + part(JSON, "a/json", line=b"\n") + part(XML, line=b"\n"),
     "picture without a length": part(XML) + part(PICTURE, "image/jpeg", sized=False) + part(JSON) + part(XML, sized=False),
     "before the first boundary": b"preamble --bound\r\n" + part(XML) + part(JSON) + part(XML),
 }  # fmt: skip
@@ -72,10 +74,8 @@ def test_whatever_comes_is_taken_apart_in_bounds(pieces: list[tuple[bytes, bool,
     for at in range(0, len(stream), size):
         for body in parts.feed(stream[at : at + size]):
             assert len(body) <= MAX_PART
-            try:
+            with contextlib.suppress(DocumentError):
                 message_of(body)
-            except ValueError as error:
-                assert type(error).__name__ == "DocumentError"
     assert parts.feed(part(XML) + part(XML))[-1:] in ([XML], []), "a wrong length may swallow one part and no more"
 
 
@@ -97,8 +97,10 @@ def test_what_is_too_long_is_given_up_and_the_next_part_taken() -> None:
 @pytest.mark.parametrize(
     ("content_type", "boundary"),
     [
-        ("multipart/mixed; boundary=boundary", b"boundary"), ('multipart/x-mixed-replace;boundary="--MIME_boundary"', b"MIME_boundary"),
-        ("multipart/mixed; charset=utf-8; Boundary=a1b2; x=y", b"a1b2"), ("text/html", None), ("multipart/mixed; boundary=--", None),
+        ("multipart/mixed; boundary=boundary", b"boundary"),
+        ('multipart/x-mixed-replace;boundary="--MIME_boundary"', b"MIME_boundary"),
+        ("multipart/mixed; charset=utf-8; Boundary=a1b2; x=y", b"a1b2"),
+        ("text/html", None), ("multipart/mixed; boundary=--", None),
     ],
 )  # fmt: skip
 def test_boundaries(content_type: str, boundary: bytes | None) -> None:
