@@ -15,7 +15,10 @@ from pydantic import AliasChoices, Discriminator, Field, Tag, field_validator, m
 from .address_doors import Told as Told
 from .address_doors import Uhppote as Uhppote
 from .address_http import Http as Http
+from .address_meters import METERS_SHORT
+from .address_meters import Cjt188 as Cjt188
 from .address_meters import Dlt645 as Dlt645
+from .address_meters import Mbus as Mbus
 from .address_osdp import SHORT as OSDP_SHORT
 from .address_osdp import Osdp as Osdp
 from .address_strings import SHORT as STRINGS_SHORT
@@ -28,7 +31,7 @@ Table = Literal["holding", "input", "coil", "discrete"]
 SHORT_KEYS = (
     "table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item", "record",
     "get", "post", "body", "pick", "words", "counted", "clock", "shown",
-    *STRINGS_SHORT, *OSDP_SHORT,
+    *METERS_SHORT, *STRINGS_SHORT, *OSDP_SHORT,
     "board", "told", "door",
 )  # fmt: skip
 """Keys of an address that may stand beside the point's own."""
@@ -59,7 +62,10 @@ SHORT_SCHEMA: dict[str, Any] = {
         "description": "DL/T 645 block that holds the value.",
     },
     "item": {"type": "integer", "minimum": 0, "maximum": 99, "description": "Place in the block, from 0."},
-    "record": {"type": "object", "description": "DL/T 645: where the meter keeps the value's past, as time, value, count."},
+    "record": {
+        "type": "object",
+        "description": "DL/T 645: where the meter keeps the value's past, as time, value, count.",
+    },
     "get": {"type": "string", "description": "HTTP resource, as /ISAPI/System/deviceInfo."},
     "post": {"type": "string", "description": "HTTP resource that is asked by POST, with body."},
     "body": {"description": "What is posted: text, or a mapping as JSON."},
@@ -71,6 +77,7 @@ SHORT_SCHEMA: dict[str, Any] = {
     "told": {"type": "string", "description": "ZKTeco: what the terminal told, as online or UserCount."},
     "door": {"type": "integer", "minimum": 1, "maximum": 8, "description": "UHPPOTE and ZKTeco: a door of the board."},
     "shown": {"type": "string", "description": "HTTP: a text made of it, with {host} and {value}."},
+    **METERS_SHORT,
     **STRINGS_SHORT,
     **OSDP_SHORT,
 }
@@ -216,6 +223,8 @@ _KINDS: dict[str, tuple[type[Strict], frozenset[str]]] = {
     "Bacnet": (Bacnet, frozenset({"object", "name", "property"})),
     "OpcUa": (OpcUa, frozenset({"node", "path", "namespace"})),
     "Dlt645": (Dlt645, frozenset({"di"})),
+    "Cjt188": (Cjt188, frozenset({"cjt188"})),
+    "Mbus": (Mbus, frozenset({"mbus"})),
     "Http": (Http, frozenset({"get", "post"})),
     "Uhppote": (Uhppote, frozenset({"board"})),
     "Told": (Told, frozenset({"told"})),
@@ -238,6 +247,8 @@ AnyAddress = Annotated[
     | Annotated[Bacnet, Tag("Bacnet")]
     | Annotated[OpcUa, Tag("OpcUa")]
     | Annotated[Dlt645, Tag("Dlt645")]
+    | Annotated[Cjt188, Tag("Cjt188")]
+    | Annotated[Mbus, Tag("Mbus")]
     | Annotated[Http, Tag("Http")]
     | Annotated[Uhppote, Tag("Uhppote")]
     | Annotated[Told, Tag("Told")]

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from .strict import Strict
+
+METERS_SHORT: dict[str, dict[str, object]] = {
+    "cjt188": {"type": "string", "description": "CJ/T 188: a field of the answer, as volume or heat_energy."},
+    "data_id": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 65535,
+        "description": "CJ/T 188 identifier, 0x901F without.",
+    },
+    "mbus": {"type": "string", "description": "M-Bus: the quantity of the record, as energy or supply_temperature."},
+    "function": {"enum": ["", "max", "min", "error"], "description": "M-Bus: of the record."},
+    "storage": {"type": "integer", "minimum": 0, "description": "M-Bus storage number of the record."},
+    "tariff": {"type": "integer", "minimum": 0, "description": "M-Bus tariff of the record."},
+    "subunit": {"type": "integer", "minimum": 0, "description": "M-Bus subunit of the record."},
+    "nth": {"type": "integer", "minimum": 1, "maximum": 99, "description": "M-Bus: which of several equal records."},
+    "vib": {"type": "string", "description": "M-Bus: the value information field itself, in hexadecimal."},
+}
+"""Keys of CJ/T 188 and M-Bus addresses that may stand beside the point's own."""
 
 
 class Dlt645Record(Strict):
@@ -76,6 +94,53 @@ class Dlt645(Strict):
     def reference(self) -> str | None:
         """The address as people write it."""
         return f"{self.di:08X}" if self.di > 0xFFFF else f"{self.di:04X}"
+
+    def shifted(self, step: int) -> Self:
+        """Meters are told apart by their number."""
+        return self
+
+
+class Cjt188(Strict):
+    """A value of a CJ/T 188 meter: a field of the answer to a data identifier, by name (`drivers.cjt188.items`). Its unit is
+    the one that the meter sends.
+    """
+
+    cjt188: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    data_id: int = Field(default=0x901F, ge=0, le=0xFFFF, strict=True)
+
+    @property
+    def reference(self) -> str | None:
+        """The address as people write it."""
+        return f"{self.data_id:04X} {self.cjt188}"
+
+    def shifted(self, step: int) -> Self:
+        """Meters are told apart by their number."""
+        return self
+
+
+class Mbus(Strict):
+    """A record of an M-Bus meter's answer, by what it means: quantity (`drivers.mbus.vif`), function, storage, tariff, subunit.
+    Its unit is the one that the meter sends. `nth` tells records apart that mean the same. `header_status` and `header_access`
+    are fields of the fixed header.
+    """
+
+    mbus: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    function: Literal["", "max", "min", "error"] = ""
+    storage: int = Field(default=0, ge=0)
+    tariff: int = Field(default=0, ge=0)
+    subunit: int = Field(default=0, ge=0)
+    nth: int = Field(default=1, ge=1, le=99)
+    vib: str | None = Field(default=None, pattern=r"^[0-9A-F]{2,40}$")
+    """The value information field itself, where its meaning alone does not tell (a maker's own)."""
+
+    @property
+    def reference(self) -> str | None:
+        """The address as people write it."""
+        text = f"{self.mbus}_{self.function}" if self.function else self.mbus
+        for name in ("storage", "tariff", "subunit"):
+            number = getattr(self, name)
+            text += f" {name} {number}" if number else ""
+        return text if self.nth == 1 else f"{text} #{self.nth}"
 
     def shifted(self, step: int) -> Self:
         """Meters are told apart by their number."""

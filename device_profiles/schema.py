@@ -17,8 +17,10 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from .address import SHORT_KEYS, SHORT_SCHEMA, AnyAddress, Strict, with_address
 from .address import Bacnet as Bacnet
+from .address import Cjt188 as Cjt188
 from .address import Dlt645 as Dlt645
 from .address import Http as Http
+from .address import Mbus as Mbus
 from .address import Modbus as Modbus
 from .address import OpcUa as OpcUa
 from .address import StringsField as StringsField
@@ -419,12 +421,29 @@ def _doors_defaults(point: dict[str, Any], address: dict[str, Any], profile: dic
     return {"type": profile.get("type", kind), **point, "address": address}
 
 
+def _meter_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """Values come with exponent and unit applied; names say what is a text, a state or a word of bits."""
+    name = str(address.get("cjt188", address.get("mbus", "")))
+    kind = "str" if name.endswith("_text") or name in _METER_TEXTS else "f64"
+    if name in ("valve_open", "battery_low"):
+        kind = "bool"
+    elif name in ("status_word", "header_status", "error_flags"):
+        kind = "u32"
+    return {"type": kind, **point, "address": address}
+
+
+_METER_TEXTS = frozenset(
+    {"date", "time", "fabrication_number", "identification", "model", "firmware_version", "customer"}
+)
+
 _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "modbus": _modbus_defaults,
     "bacnet": _bacnet_defaults,
     "opcua": _opcua_defaults,
     "dlt645-2007": _dlt645_defaults,
     "dlt645-1997": _dlt645_defaults,
+    "cjt188": _meter_defaults,
+    "mbus": _meter_defaults,
     "isapi": _http_defaults,
     "rest": _http_defaults,
     "strings": _strings_defaults,

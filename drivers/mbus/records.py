@@ -58,6 +58,8 @@ class Header:
     medium: str
     access: int
     status: int
+    secondary: str = ""
+    """Identification, maker, version and medium in 16 hexadecimal digits, as a device is selected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,10 @@ def decode(ci: int, data: bytes) -> Answer:
 def _header(data: bytes) -> Header:
     code = int.from_bytes(data[4:6], "little")
     maker = "".join(chr((code >> shift & 0x1F) + 64) for shift in (10, 5, 0))
-    return Header(
-        data[3::-1].hex().upper(), maker, data[6], MEDIA.get(data[7], f"medium {data[7]:02X}"), data[8], data[9]
-    )
+    medium = MEDIA.get(data[7], f"medium {data[7]:02X}")
+    identification = data[3::-1].hex().upper()
+    secondary = identification + data[5:3:-1].hex().upper() + data[6:8].hex().upper()
+    return Header(identification, maker, data[6], medium, data[8], data[9], secondary)
 
 
 def _variable(header: Header | None, data: bytes) -> Answer:

@@ -14,7 +14,8 @@ Finding = tuple[str, str]
 """(what is wrong, what to do)."""
 
 _METER = re.compile(r"(AA){0,6}[0-9]*")
-_SERIAL = re.compile(r"[A-Za-z0-9_-]{4,32}")
+_CJT_METER = re.compile(r"(AA){0,7}[0-9A-F]{0,4}[0-9]*")
+_MBUS_SECONDARY = re.compile(r"[0-9F]{8}([0-9A-F]{8})?")
 _SERIAL = re.compile(r"[A-Za-z0-9_-]{4,32}")
 
 
@@ -84,20 +85,26 @@ def _zkteco(unit: Unit, link: LinkConfig) -> Finding | None:
     )
 
 
-def _uhppote(unit: Unit, link: LinkConfig) -> Finding | None:
-    if isinstance(unit, int) and 0 < unit <= 0xFFFFFFFF:
-        return None
-    return f"{shown(unit)} is no serial number of a board" if unit is not None else "unit is missing", (
-        "give the number on the board, 9 digits (plantroom scan uhppote lists them)"
-    )
+def _cjt188(unit: Unit, link: LinkConfig) -> Finding | None:
+    """14 digits, the maker's code first; leading AA stand for digits that need not be told."""
+    step = 'give the 14 digits of the meter, the maker\'s code first, in quotes, as unit: "00111100012345"'
+    if unit is None:
+        return "unit is missing", step
+    if isinstance(unit, int) or len(unit) != 14 or _CJT_METER.fullmatch(unit.upper()) is None:
+        return f"{shown(unit)} is no CJ/T 188 address", step
+    return None
 
 
-def _zkteco(unit: Unit, link: LinkConfig) -> Finding | None:
-    if unit is not None and _SERIAL.fullmatch(str(unit)):
-        return None
-    return f"{shown(unit)} is no serial number" if unit is not None else "unit is missing", (
-        "give the terminal's serial number in quotes, as its menu shows it under System Info"
-    )
+def _mbus(unit: Unit, link: LinkConfig) -> Finding | None:
+    """A primary address, or a secondary one: identification (8 digits), maker (4), version (2), medium (2), F for any."""
+    step = 'give the primary address, 0 to 250, or the 8 digits of the identification in quotes, as unit: "12345678"'
+    if unit is None:
+        return "unit is missing", step
+    if isinstance(unit, int):
+        return None if 0 <= unit <= 250 else (f"{unit} is no primary address of M-Bus", step)
+    if _MBUS_SECONDARY.fullmatch(unit.upper()) is None:
+        return f"{shown(unit)} is no secondary address of M-Bus", step
+    return None
 
 
 _CHECKS: dict[str, Callable[[Unit, LinkConfig], Finding | None]] = {
@@ -105,9 +112,9 @@ _CHECKS: dict[str, Callable[[Unit, LinkConfig], Finding | None]] = {
     "bacnet": _bacnet,
     "dlt645-2007": _dlt645,
     "dlt645-1997": _dlt645,
+    "cjt188": _cjt188,
+    "mbus": _mbus,
     "osdp": _osdp,
-    "uhppote": _uhppote,
-    "zkteco-push": _zkteco,
     "uhppote": _uhppote,
     "zkteco-push": _zkteco,
 }

@@ -1,0 +1,44 @@
+"""Secondary addresses of M-Bus: identification, maker, version and medium, with F for any digit. Pure.
+
+Source: EN 13757-3:2018, section 11.3 (selection by secondary address, wildcards).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from device_profiles.errors import ConfigError
+
+_TEXT = re.compile(r"([0-9F]{8})([0-9A-F]{4})?([0-9A-F]{2})?([0-9A-F]{2})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Secondary:
+    """16 hexadecimal digits: identification (8 decimal digits), maker (4, as a number), version (2), medium (2); F is any."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Secondary:
+        """From 8 to 16 digits; what is not given is any. Raises ConfigError."""
+        if _TEXT.fullmatch(text.upper()) is None or len(text) not in (8, 16):
+            step = "give the 8 digits of the identification, or 16 with maker, version and medium"
+            raise ConfigError(f"{text[:24]!r} is no secondary address of M-Bus", next_step=step)
+        return cls(text.upper().ljust(16, "F"))
+
+    @property
+    def encoded(self) -> bytes:
+        """As it is sent: each field the lowest byte first."""
+        raw = bytes.fromhex(self.text)
+        return raw[3::-1] + raw[5:3:-1] + raw[6:7] + raw[7:8]
+
+    def fits(self, identification: str) -> bool:
+        """The identification of an answer is one that this selects."""
+        return all(one in ("F", other) for one, other in zip(self.text[:8], identification, strict=True))
+
+
+def narrower(pattern: str) -> list[str]:
+    """The ten patterns with the first wildcard of the identification made a digit; none where it has no wildcard left."""
+    at = pattern[:8].find("F")
+    return [] if at < 0 else [pattern[:at] + str(digit) + pattern[at + 1 :] for digit in range(10)]
