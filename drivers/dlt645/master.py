@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from device_profiles.errors import DeviceMismatch, DeviceRefused, DeviceTimeout
+from drivers import bcd
 from drivers.base import LinkConfig
 from drivers.frames import Reject, Verdict
 from drivers.serial_line import Line, LineInterrupted, LineSilent
@@ -35,6 +36,17 @@ _STATUSES = ((0x02, "BadNodeIdUnknown"), (0x04, "BadUserAccessDenied"))
 
 
 @dataclass(frozen=True, slots=True)
+class Whose:
+    """Who answered. `number` is the answer's own address, with A where the meter repeats what it was asked; `is_alone` when
+    nothing was heard after it; `says` the number that stands in its data.
+    """
+
+    number: str
+    is_alone: bool
+    says: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Edition:
     """Where -1997 and -2007 differ in a read."""
 
@@ -44,14 +56,22 @@ class Edition:
     more: int
     counts_frames: bool
     """A follow-on request and its answer end with a frame number."""
+    energy: int
+    """The total that every meter has, and no two have alike."""
     probes: tuple[int, ...]
     """Identifiers that nearly every meter answers, in the order of trying."""
 
 
 EDITION_2007 = Edition(
-    "dlt645-2007", 4, 0x11, 0x12, True, (0x04000401, 0x04000101, 0x04000102, 0x00010000, 0x02010100, 0x00000000)
+    "dlt645-2007",
+    4,
+    0x11,
+    0x12,
+    True,
+    0x00010000,
+    (0x04000401, 0x04000101, 0x04000102, 0x00010000, 0x02010100, 0x00000000),
 )
-EDITION_1997 = Edition("dlt645-1997", 2, 0x01, 0x02, False, (0xC032, 0xC010, 0xC011, 0x9010, 0xB611, 0x9020))
+EDITION_1997 = Edition("dlt645-1997", 2, 0x01, 0x02, False, 0x9010, (0xC032, 0xC010, 0xC011, 0x9010, 0xB611, 0x9020))
 
 
 class ReplyFinder:
@@ -190,18 +210,20 @@ class Master:
         line.send(wire.encode(wire.Frame(wire.BROADCAST, control, data)))
         line.stay_quiet(_BROADCAST_PAUSE_S)
 
-    def address(self, line: Line, asked: str) -> tuple[str, bool]:
-        """The number of the meter that answers to an address with A in it, and whether nothing else was heard after it.
+    def address(self, line: Line, asked: str) -> Whose:
+        """Who answers to an address with A in it.
 
         Raises DeviceError, LinkError: DeviceMismatch where several answers spoil each other.
         """
-        key = self._edition.probes[0].to_bytes(self._edition.di_size, "little")
+        size = self._edition.di_size
+        key = self._edition.probes[0].to_bytes(size, "little")
         self._settle(line, asked)
-        number = self._once(line, asked, self._edition.read, key, key, any_answer=True).address
+        reply = self._once(line, asked, self._edition.read, key, key, any_answer=True)
+        says = bcd.digits(reply.data[size : size + 6]) if not reply.is_error else None
         if "A" not in asked:
-            return number, True
+            return Whose(reply.address, True, says)
         line.stay_quiet(self._link.timeout_s)
-        return number, not line.settle()
+        return Whose(reply.address, not line.settle(), says)
 
     def _clear(self, line: Line, address: str, key: bytes) -> None:
         """Makes sure that no owed answer can be taken for the next one. Raises DeviceError while that is not sure."""

@@ -6,14 +6,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from device_profiles.errors import DeviceMismatch, DeviceRefused, DeviceTimeout
+from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout
 from device_profiles.reading import PointFault, Raw, Sample
 from drivers.base import Address, Batch, Layout, LinkConfig, Trace
 from drivers.serial_line import LineAccess, LineOwner
 
 from .abilities import Dlt645Abilities
 from .asking import meter
-from .master import GAP_CHARS, Edition
+from .master import GAP_CHARS, Edition, Whose, fits
 from .planner import REFUSED, Ask, AskClock
 
 _NO_SUCH_DATA = "BadNodeIdUnknown"
@@ -61,14 +61,15 @@ class Dlt645Session(Dlt645Abilities):
 
     async def identify(self, device: Address) -> Mapping[str, str]:
         """The number of the meter that answers, which an address with A in it does not tell."""
-        number, _ = await self._whose(device)
-        return {"serial": number}
+        found = await self._whose(device)
+        return {"serial": found.says if "A" in found.number and found.says else found.number}
 
     async def search(self, tell: Callable[[str, int], None] = lambda _pattern, _found: None) -> AsyncIterator[str]:
         """Numbers of the meters on the line, by their lowest two digits upwards. Where several answer, one after the other or
         spoiling each other, two more digits are asked for. `tell` hears each pattern and how many are found. Raises LinkError.
 
-        Two meters that answer in the same instant with the same bits but for the address garble it, which the sum shows.
+        Two that answer in the same instant can look like one of them, with a right sum: so whoever seems to be alone is asked for
+        his energy too, by the pattern and by his number, and two energies are not alike.
         """
         found: set[str] = set()
         tails = [""]
@@ -76,19 +77,59 @@ class Dlt645Session(Dlt645Abilities):
             tail = tails.pop()
             pattern = tail.rjust(12, "A")
             tell(pattern, len(found))
-            try:
-                number, is_alone = await self._whose(Address(pattern))
-            except DeviceTimeout:
+            number, is_alone = await self._found_by(pattern)
+            if number is None:
                 continue
-            except DeviceMismatch:
-                number, is_alone = "", False
-            if number and "A" not in number and number not in found:
+            if number and number not in found:
                 found.add(number)
                 yield number
             if not is_alone and len(tail) < 12:
                 tails += [f"{pair:02d}{tail}" for pair in range(99, -1, -1)]
 
-    async def _whose(self, device: Address) -> tuple[str, bool]:
+    async def speaks(self, number: str) -> bool:
+        """Whether a meter that was found gives a value in this edition, and does not only refuse."""
+        try:
+            await self._read(Address(number), self._edition.energy)
+        except DeviceError:
+            return False
+        return True
+
+    async def _found_by(self, pattern: str) -> tuple[str | None, bool]:
+        """(number, whether it is the only one). None for nobody, "" for somebody who cannot be told."""
+        try:
+            whose = await self._whose(Address(pattern))
+        except DeviceTimeout:
+            return None, True
+        except DeviceMismatch:
+            return "", False
+        number = whose.number
+        if "A" in number:  # it repeats what it was asked; its data may tell
+            number = whose.says or ""
+            if not number or not fits(pattern, number) or not await self._answers(number):
+                return "", False
+        if not whose.is_alone or "A" not in pattern:
+            return number, whose.is_alone
+        return number, await self._is_alone(pattern, number)
+
+    async def _answers(self, number: str) -> bool:
+        try:
+            return (await self._whose(Address(number))).number == number
+        except DeviceError:
+            return False
+
+    async def _is_alone(self, pattern: str, number: str) -> bool:
+        """False where the pattern brings another energy than the number does, or a spoilt one."""
+        try:
+            one, two, three = [
+                await self._read(Address(unit), self._edition.energy) for unit in (number, pattern, number)
+            ]
+        except DeviceRefused:
+            return True  # it has none, and said so alone
+        except DeviceError:
+            return False
+        return two in (one, three)
+
+    async def _whose(self, device: Address) -> Whose:
         asked = meter(device.unit)
         return await self._call(device, lambda line: self._master.address(line, asked))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from .scan_bacnet import bacnet
-from .scan_meters import dlt645
+from .scan_dlt645 import dlt645
 from .scan_modbus import modbus
 from .scan_opcua import opcua
 

@@ -33,6 +33,20 @@ def test_scan_finds_the_meter(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["scan", "dlt645", "--link", "serial:/dev/null", "--edition", "2019"]) == 1
 
 
+def test_scan_tries_editions_and_baud_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    meter = energy_meter("1997", "000012345678")
+    meter.turnaround_s = 0.002
+    with MeterLine([meter], Wire(9600)) as line:
+        asked = ["scan", "dlt645", "--link", f"serial:{line.path}", "--timeout", "0.05", "--json"]
+        assert invoke([*asked, "--bauds", "9600,19200", "--edition", "both"]) == 0
+        found = json.loads(capsys.readouterr().out)["found"]
+    assert {one["protocol"] for one in found} == {"dlt645-1997"}
+    for wrong in (["--bauds", "fast"], ["--bauds", "2400", "--parities", "X"]):
+        assert invoke([*asked, *wrong]) == 1
+    assert invoke(["scan", "dlt645", "--link", "rtu+tcp://127.0.0.1:1", "--bauds", "2400"]) == 1
+    assert invoke(["scan", "dlt645", "--link", "tcp://127.0.0.1:502"]) == 1
+
+
 @pytest.mark.parametrize(
     ("unit", "said"),
     [

@@ -1,0 +1,106 @@
+"""`plantroom scan dlt645`: the numbers of the meters on a line, by wildcard addresses, two digits at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from device_profiles.errors import ConfigError, LinkRefused
+
+if TYPE_CHECKING:
+    from drivers.base import LinkConfig
+
+_EDITIONS = {"2007": ("2007",), "1997": ("1997",), "both": ("2007", "1997")}
+
+
+def dlt645(
+    link: Annotated[
+        str, typer.Option("--link", help="serial:/dev/ttyUSB0?baud=2400&parity=E, or rtu+tcp://host:port?baud=2400")
+    ],
+    edition: Annotated[str, typer.Option(help="2007, 1997 or both.")] = "both",
+    bauds: Annotated[
+        str, typer.Option(help="Try these, as 1200,2400,4800,9600, instead of the link's own (a serial port only).")
+    ] = "",
+    parities: Annotated[str, typer.Option(help="With --bauds: E, N, O, or several as E,N.")] = "E",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each answer.", min=0.02, max=10)] = 0.6,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Find DL/T 645 meters: asks by the last digits of their numbers, and goes deeper where several answer. Exit code 1 when
+    none is found."""
+    from drivers.base import parse_link
+
+    if edition not in _EDITIONS:
+        raise ConfigError(f"there is no edition {edition!r}", where="--edition", next_step="give 2007, 1997 or both")
+    line = replace(parse_link(link, link_id=link.partition("?")[0]), timeout_s=timeout)
+    if not line.is_line:
+        step = "give serial:/dev/ttyUSB0?baud=2400&parity=E or rtu+tcp://host:port?baud=2400"
+        raise ConfigError(f"a {line.kind} link carries no DL/T 645", where="--link", next_step=step)
+    lines = _settings(line, bauds, parities) if bauds else [line]
+    try:
+        found = asyncio.run(_search_all(lines, _EDITIONS[edition]))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps({"link": link, "meters": [one["number"] for one in found], "found": found}))
+    else:
+        for one in found:
+            print(f"{one['number']}  {one['protocol']}  {one['baud']} 8{one['parity']}{line.stop_bits}")
+        print(f"{len(found)} meters on {line.path or line.place}")
+    if not found:
+        raise typer.Exit(1)
+
+
+def _settings(line: LinkConfig, bauds: str, parities: str) -> list[LinkConfig]:
+    """The line at each baud rate and parity. Raises ConfigError."""
+    if line.kind != "serial":
+        step = "leave --bauds out: a serial server keeps its own baud rate"
+        raise ConfigError(f"a {line.kind} link cannot change its baud rate", where="--bauds", next_step=step)
+    rates = [text.strip() for text in bauds.split(",")]
+    chosen = [text.strip().upper() for text in parities.split(",")]
+    if not all(rate.isdecimal() and 110 <= int(rate) <= 115_200 for rate in rates):
+        raise ConfigError(f"{bauds!r} are no baud rates", where="--bauds", next_step="write 1200,2400,4800,9600")
+    if not set(chosen) <= {"E", "N", "O"}:
+        raise ConfigError(f"{parities!r} are no parities", where="--parities", next_step="write E, or E,N")
+    return [replace(line, baud=int(rate), parity=parity) for rate, parity in product(rates, chosen)]
+
+
+async def _search_all(lines: Sequence[LinkConfig], editions: Sequence[str]) -> list[dict[str, Any]]:
+    """Everything that answers at each setting, in order; a setting that the port does not have is passed over and said."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from drivers.dlt645.driver import Dlt645Driver1997, Dlt645Driver2007
+
+    found: dict[tuple[str, int, str], dict[str, Any]] = {}
+    refusing: dict[tuple[str, int, str], dict[str, Any]] = {}
+    """Meters that only refused: as they do when they are asked in the other edition."""
+    console = Console(stderr=True)
+    with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        for line, edition in product(lines, editions):
+            driver = Dlt645Driver2007() if edition == "2007" else Dlt645Driver1997()
+            what = f"{line.place}, {edition}"
+
+            def tell(pattern: str, count: int, what: str = what) -> None:
+                progress.update(task, description=f"{what}: asking {pattern}, {len(found) + count} found")
+
+            try:
+                async with driver.open(line) as session:
+                    numbers = sorted([number async for number in session.search(tell)])
+                    speaking = {number for number in numbers if await session.speaks(number)}
+            except LinkRefused as error:
+                if len(lines) == 1:
+                    raise
+                console.print(str(error), style="yellow")
+                continue
+            for number in numbers:
+                row = {"number": number, "protocol": f"dlt645-{edition}", "baud": line.baud, "parity": line.parity}
+                kept = found if number in speaking else refusing
+                kept.setdefault((number, line.baud, line.parity), row)
+    return list({**refusing, **found}.values())
