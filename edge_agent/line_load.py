@@ -13,7 +13,7 @@ from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point
-from drivers.base import Batch, Driver, LinkConfig, NotLocated
+from drivers.base import Batch, CanCycle, Driver, LinkConfig, NotLocated
 from edge_agent.model import Device
 
 ROUND_TRIP_S = 0.02
@@ -166,7 +166,15 @@ def _link_load(
     refused: list[tuple[str, ConfigError]] = []
     for device in devices:
         own = device.on(link)
-        key = (id(device.points), device.limits, own.kind, own.baud, own.bits_per_char, own.turnaround_s)
+        key = (
+            id(device.points),
+            device.limits,
+            device.secret is None,
+            own.kind,
+            own.baud,
+            own.bits_per_char,
+            own.turnaround_s,
+        )
         if key not in plans:
             plans[key] = _plan(device, own, drivers[device.protocol])
         plan = plans[key]
@@ -206,10 +214,13 @@ class _Sum:
 
 
 def _plan(device: Device, link: LinkConfig, driver: Driver) -> Plan | ConfigError:
-    """Batches by group, or why there can be none."""
+    """Batches by group, or why there can be none. Where the driver polls all the time that is the load, and no read is."""
     try:
-        return {
+        plan = {
             group: driver.plan(points, device.limits, None, link) for group, points in groups_of(device.points).items()
         }
     except ConfigError as error:
         return error
+    if isinstance(driver, CanCycle):
+        return {(driver.cycle_s, False): (driver.poll(is_secure=device.secret is not None),)}
+    return plan
