@@ -11,6 +11,7 @@ SLOW = frozenset(
         "test_backlog.py",
         "test_bad_input.py",
         "test_commands_e2e.py",
+        "test_events_recalled.py",
         "test_f03_kill_anywhere.py",
         "test_f04_power_cut.py",
         "test_f05_damaged_spool.py",
