@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .call_modbus import modbus_call_rules
 from .findings import did_you_mean, shown
 from .rules_strings import strings_rules
 from .rules_write import write_rules
@@ -40,6 +41,7 @@ def broken_rules(profile: Profile) -> Iterator[Broken]:
     yield from _instances(profile)
     yield from (Broken(*rule) for rule in write_rules(profile))
     yield from (Broken(*rule) for rule in strings_rules(profile))
+    yield from (Broken(*rule) for rule in modbus_call_rules(profile))
 
 
 def _class_and_system(profile: Profile) -> Iterator[Broken]:

@@ -20,6 +20,7 @@ _Rule = tuple[KeyPath, str, str]
 def strings_rules(profile: Profile) -> Iterator[_Rule]:
     """Every rule that the profile breaks: (path, what, next step)."""
     yield from _listen_only(profile)
+    yield from _derived_events(profile)
     if profile.protocol != "strings":
         if profile.strings is not None:
             yield ("strings",), f"{profile.protocol} has no strings", "set protocol: strings, or remove strings"
@@ -35,7 +36,8 @@ def strings_rules(profile: Profile) -> Iterator[_Rule]:
             step = did_you_mean(str(name), profile.strings.requests)
             yield ("operations", index, "call"), f"{shown(name)} is no request", step
     for index, event in enumerate(profile.events):
-        yield from _event(profile.strings, event.when, ("events", index, "when"))
+        if "becomes" not in event.when:
+            yield from _event(profile.strings, event.when, ("events", index, "when"))
 
 
 def _listen_only(profile: Profile) -> Iterator[_Rule]:
@@ -51,6 +53,22 @@ def _listen_only(profile: Profile) -> Iterator[_Rule]:
         yield ("operations", 0), f"a {profile.class_} has operations", step
     if profile.strings is not None and profile.strings.requests:
         yield ("strings", "requests"), f"a {profile.class_} has requests", step
+
+
+def _derived_events(profile: Profile) -> Iterator[_Rule]:
+    """Events that are a change of a point (`{point: door_open, becomes: true}`) name one, and nothing else."""
+    points = [point.id for point in profile.points]
+    for index, event in enumerate(profile.events):
+        path: KeyPath = ("events", index, "when")
+        if "becomes" not in event.when:
+            continue
+        name, lasts = event.when.get("point"), event.when.get("for_s", 1)
+        if name not in points:
+            yield path, f"{shown(name)} is no point", did_you_mean(str(name), points)
+        if not isinstance(lasts, int | float) or isinstance(lasts, bool) or lasts <= 0:
+            yield path, f"for_s {shown(lasts)} is no time", "give seconds above 0"
+        if unknown := sorted(event.when.keys() - {"point", "becomes", "for_s"}):
+            yield path, f"{shown(unknown[0])} beside becomes", "known are point, becomes, for_s"
 
 
 def _point(strings: Strings, point: Point, path: KeyPath) -> Iterator[_Rule]:

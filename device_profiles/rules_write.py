@@ -17,7 +17,7 @@ from .yamlfile import KeyPath
 Rule = tuple[KeyPath, str, str]
 """(path into the profile, what is wrong with the observed value, next step)."""
 
-_WITHOUT_OPERATIONS = frozenset({"modbus", "virtual"})
+_WITHOUT_OPERATIONS = frozenset({"virtual"})
 
 
 def write_rules(profile: Profile) -> Iterator[Rule]:

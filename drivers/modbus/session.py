@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from device_profiles.control import Operation
 from device_profiles.errors import DeviceError, DeviceRefused, DeviceTimeout
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Modbus, Point
@@ -17,6 +18,7 @@ from drivers.base import Address, Batch, Layout, LinkConfig, Standing, WireCount
 from . import codec, sunspec, write
 from .block import Block, build_block, locate_point
 from .heal import HEALED_CODES, Healed, fault_of, forgiven, heal, remembered
+from .operate import carry_out
 
 _DEVICE_CODES = frozenset({0x0A, 0x0B})
 """Exceptions of a gateway about a device as a whole."""
@@ -39,7 +41,7 @@ class Wire(Protocol):
 
 
 class ModbusSession:
-    """A Session that also can locate, learn, identify, discover and write (see drivers.base)."""
+    """A Session that also can locate, learn, identify, discover, write and operate (see drivers.base)."""
 
     def __init__(self, link: LinkConfig, wire: Wire) -> None:
         self.link = link
@@ -164,6 +166,13 @@ class ModbusSession:
         codec.check_unit(device.unit)
         change = write.plan_write(point, value, layout, priority)
         return write.wording(change, can_mask=device.unit not in self._without_mask)
+
+    async def operate(
+        self, device: Address, operation: Operation, inputs: Mapping[str, Raw], layout: Layout | None
+    ) -> Mapping[str, Raw]:
+        """One write or a pulse, as the profile's `call` says (see operate). Modbus answers nothing by name."""
+        await carry_out(lambda request: self._ask(device, request), operation)
+        return {}
 
     async def standing(
         self, device: Address, point: Point, layout: Layout | None, *, priority: int | None = None

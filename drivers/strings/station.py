@@ -18,6 +18,7 @@ REPEAT_S = 60.0
 """The same bytes with the same record number within this time are one record that was sent again."""
 _ANSWERS = 32
 _WITH_DIRECTION = ("access.", "card.", "gate.", "vehicle.", "keypad.")
+_NOT_ID = re.compile(r"[^a-z0-9_-]+")
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
@@ -61,6 +62,8 @@ class Station:
         if source is None or source.event is None:
             return None
         data = {name: _filled(value, heard.values) for name, value in source.data.items()}
+        if "id" in data:
+            data["id"] = _as_id(str(data["id"]))
         if self.listened.direction and source.event.startswith(_WITH_DIRECTION):
             data.setdefault("dir", self.listened.direction)
         if "digits" in heard.texts:
@@ -104,3 +107,8 @@ def _filled(value: str | int | float | bool, values: Mapping[str, Scalar]) -> An
     if not isinstance(value, str):
         return value
     return _PLACE.sub(lambda place: str(values.get(place[1], "")), value)
+
+
+def _as_id(text: str) -> str:
+    """The text as an id of the contract: `fire_z1_1.1.Z1` is `fire_z1_1-1-z1`."""
+    return _NOT_ID.sub("-", text.lower())[:48]

@@ -6,7 +6,7 @@ The state follows CONTRACT.md section 5: `ok`, `degraded` (it answers, but not t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import structlog
@@ -14,7 +14,9 @@ import structlog
 from device_profiles.reading import Acquisition, PointFault, Sample
 from device_profiles.schema import Expect, Param, Point
 from drivers.base import Batch, Driver, Layout, LinkConfig
+from drivers.listening import Occurrence
 from edge_agent.clock import Clock
+from edge_agent.events.derived import Derived, derives
 from edge_agent.form import Form
 from edge_agent.line_load import groups_of
 from edge_agent.model import Device
@@ -61,8 +63,18 @@ class Sink(Protocol):
 class Polled:
     """One device while it is polled. `memory` is the kept state by namespace and device."""
 
-    def __init__(self, device: Device, clock: Clock, sink: Sink, memory: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        device: Device,
+        clock: Clock,
+        sink: Sink,
+        memory: Mapping[str, Mapping[str, Any]],
+        tell: Callable[[Occurrence], object] | None = None,
+    ) -> None:
+        """`tell` takes the events that changes of its points are."""
         self.device = device
+        self._derived = Derived(device) if tell is not None and derives(device) else None
+        self._tell = tell
         self.address = device.address
         kept = {name: memory.get(name, {}).get(device.id) for name in NAMESPACES}
         self.normalizer = Normalizer(device, {"counters": kept["counters"] or {}, "params": kept["params"] or {}})
@@ -234,6 +246,9 @@ class Polled:
             if count > MAX_SAMPLES:
                 self.stamp_ms += count // MAX_SAMPLES  # it leaves in parts, a millisecond apart
             self._sink.acquired(self.device, acquisition)
+            if self._derived is not None and self._tell is not None:
+                for told in self._derived.take(acquisition):
+                    self._tell(told)
         if self.normalizer.notices:
             notices, self.normalizer.notices = self.normalizer.notices, []
             for notice in notices:

@@ -120,7 +120,8 @@ class LinkPoller:
         for device_id, device in wanted.items():
             if device_id in self._devices:
                 continue
-            polled = self._devices[device_id] = Polled(device, self._clock, self._sink, memory)
+            tell = self._events.take if self._events is not None else None
+            polled = self._devices[device_id] = Polled(device, self._clock, self._sink, memory, tell)
             if device.disabled is not None:
                 polled.publish(self._clock.monotonic())
             else:

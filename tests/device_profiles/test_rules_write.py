@@ -58,7 +58,7 @@ def test_a_profile_that_can_be_written_as_it_says(tmp_path: Path) -> None:
         ("point: running", "point: rnning", 13, "'rnning' is no point"),
         ("point: running", "point: fault_code", 13, "fault_code is not read"),
         ("{point: running, equals: false}", "{point: mode, equals: hand}", 13, "mode has no label 'hand'"),
-        ("source:", "operations: [{id: reset, call: {}}]\nsource:", 14, "modbus devices have no operations"),
+        ("source:", "operations: [{id: reset, call: {}}]\nsource:", 14, "give either coil or reg"),
     ],
 )  # fmt: skip
 def test_each_rule_finds_its_case(tmp_path: Path, old: str, new: str, line: int, said: str) -> None:

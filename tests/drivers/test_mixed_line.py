@@ -82,7 +82,7 @@ async def test_a_silent_device_does_not_spoil_those_at_another_speed() -> None:
 
 async def test_what_a_protocol_cannot_is_said() -> None:
     async with opened() as (driver, session, _line):
-        with pytest.raises(ConfigError, match="no operations"):
+        with pytest.raises(ConfigError, match="coil or reg"):
             await session.operate(INVERTER, Operation(id="x", call={}), {}, None)
         assert [portion async for portion in session.recall(INVERTER, (), None, 0, 1)] == []
         with pytest.raises(ConfigError):

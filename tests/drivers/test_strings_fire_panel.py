@@ -52,7 +52,7 @@ async def test_an_ascii_panel_raises_and_clears() -> None:
         panel.reset(1, 1, "AZF 1 ON MODULE 1 (28 CHAR)")
         raised, cleared = await world.next(), await world.next()
     assert (raised.name, cleared.name) == ("alarm.raised", "alarm.cleared")
-    assert raised.data["id"] == cleared.data["id"] == "fire_z1_1.1.Z1"
+    assert raised.data["id"] == cleared.data["id"] == "fire_z1_1-1-z1"
     assert world.wire.bytes_heard == 0
 
 
