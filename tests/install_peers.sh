@@ -29,4 +29,10 @@ peers="$(dirname "$0")/peers/node"
 if command -v npm >/dev/null && [ "$peers/package-lock.json" -nt "$peers/node_modules/.package-lock.json" ]; then
   (cd "$peers" && npm ci --silent --no-audit --no-fund >/dev/null 2>&1) || echo "not installed: npm test peers (their tests will skip)"
 fi
+# libosdp shares its import name with other packages of OSDP: a virtual environment of its own.
+osdp="$(dirname "$0")/peers/osdp"
+if [ "$osdp/requirements.txt" -nt "$osdp/.venv/.ready" ]; then
+  (python3 -m venv "$osdp/.venv" && "$osdp/.venv/bin/pip" install --quiet --disable-pip-version-check -r "$osdp/requirements.txt" \
+    && touch "$osdp/.venv/.ready") >/dev/null 2>&1 || echo "not installed: libosdp (its tests will skip)"
+fi
 exit 0
