@@ -161,6 +161,8 @@ class Hearing:
         finally:
             if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
                 await portions.aclose()
+        if newest > (events.index_of(device_id) or 0):
+            events.begin(device_id, newest)  # the last ones were no events: logins, restarts
         if count:
             _log.info("events were read from a device's memory", device=device_id, count=count)
 

@@ -116,3 +116,25 @@ def test_alarms_of_a_device_that_is_not_there_any_more_are_taken_back() -> None:
     assert disk.retained["alarm/door-2/tamper"] == b""
     disk.commit()
     assert disk.state == {"door-2": None}
+
+
+async def test_records_that_are_no_events_are_read_once() -> None:
+    """A terminal numbers logins, too; its driver tells only what happened at the door."""
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    async with Site(doors, disk, clock, [door()]).running() as site:
+        assert doors.session is not None
+        kept = doors.session.kept
+
+        async def with_logins(device: Any) -> tuple[int, int]:
+            oldest, newest = await kept(device) or (1, 0)
+            return oldest, newest + 3
+
+        doors.session.kept = with_logins  # type: ignore[method-assign]
+        doors.happens(1, swipe(1, clock.wall_ms()))
+        await clock.advance(70)
+        assert site.register.index_of("door-1") == 4
+        recalls = len(doors.recalls)
+        await clock.advance(600)
+        assert len(doors.recalls) == recalls
+    assert [row[2] for row in disk.order] == ["access.granted"]
