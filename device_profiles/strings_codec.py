@@ -230,8 +230,8 @@ class Language:
         if spec.as_ == "text":
             return self._text_value(spec, text)
         value: Scalar | None = None
-        if spec.as_ == "decimal" and _DECIMAL.fullmatch(text.strip()):
-            value = float(text) if "." in text else int(text)
+        if spec.as_ == "decimal" and _DECIMAL.fullmatch(text.strip(" ")):
+            value = float(text.strip(" ")) if "." in text else int(text.strip(" "))
         elif spec.as_ == "hex" and _HEX.fullmatch(text):
             value = int(text, 16)
         elif spec.as_ == "bits" and _BITS.fullmatch(text):
