@@ -19,8 +19,10 @@ from .address_meters import METERS_SHORT
 from .address_meters import Cjt188 as Cjt188
 from .address_meters import Dlt645 as Dlt645
 from .address_meters import Mbus as Mbus
+from .address_onvif import Onvif as Onvif
 from .address_osdp import SHORT as OSDP_SHORT
 from .address_osdp import Osdp as Osdp
+from .address_pjlink import Pjlink as Pjlink
 from .address_strings import SHORT as STRINGS_SHORT
 from .address_strings import StringsField as StringsField
 from .bacnet import MAX_INSTANCE, parse_object
@@ -32,7 +34,7 @@ SHORT_KEYS = (
     "table", "reg", "model", "at", "object", "node", "path", "di", "format", "signed", "block", "item", "record",
     "get", "post", "body", "pick", "words", "counted", "clock", "shown",
     *METERS_SHORT, *STRINGS_SHORT, *OSDP_SHORT,
-    "board", "told", "door",
+    "board", "told", "door", "pjlink", "onvif",
 )  # fmt: skip
 """Keys of an address that may stand beside the point's own."""
 
@@ -76,6 +78,8 @@ SHORT_SCHEMA: dict[str, Any] = {
     "board": {"type": "string", "description": "UHPPOTE: what of the board, as door_open."},
     "told": {"type": "string", "description": "ZKTeco: what the terminal told, as online or UserCount."},
     "door": {"type": "integer", "minimum": 1, "maximum": 8, "description": "UHPPOTE and ZKTeco: a door of the board."},
+    "pjlink": {"type": "string", "description": "Fact of a PJLink display: power, input, lamp_hours:1, error:fan ..."},
+    "onvif": {"type": "string", "description": "Fact of an ONVIF device: online, clock, stream:1, snapshot ..."},
     "shown": {"type": "string", "description": "HTTP: a text made of it, with {host} and {value}."},
     **METERS_SHORT,
     **STRINGS_SHORT,
@@ -230,6 +234,8 @@ _KINDS: dict[str, tuple[type[Strict], frozenset[str]]] = {
     "Told": (Told, frozenset({"told"})),
     "StringsField": (StringsField, frozenset({"frame", "tally"})),
     "Osdp": (Osdp, frozenset({"osdp"})),
+    "Pjlink": (Pjlink, frozenset({"pjlink"})),
+    "Onvif": (Onvif, frozenset({"onvif"})),
     "Virtual": (Virtual, frozenset({"plus", "minus"})),
 }
 
@@ -254,6 +260,8 @@ AnyAddress = Annotated[
     | Annotated[Told, Tag("Told")]
     | Annotated[StringsField, Tag("StringsField")]
     | Annotated[Osdp, Tag("Osdp")]
+    | Annotated[Pjlink, Tag("Pjlink")]
+    | Annotated[Onvif, Tag("Onvif")]
     | Annotated[Virtual, Tag("Virtual")]
     | Annotated[dict[str, Any], Tag("Other")],
     Discriminator(_address_kind),

@@ -14,10 +14,10 @@ TEXTS = frozenset({"vendor", "model", "serial", "firmware", "hardware", "stream"
 class Onvif(Strict):
     """A fact in one word; `stream:2` is that of the second media profile of the device's video source.
 
-    `vendor`, `model`, `serial`, `firmware`, `hardware` are from GetDeviceInformation; `clock` is the seconds that its clock is ahead
-    of ours; `sources` counts its video sources and `profiles` the media profiles of the device's own one; `stream`, `encoding`,
-    `resolution` and `frame_rate` are of one media profile; `snapshot` is where a picture is fetched. `online`: it answered.
-    Addresses are without user and password. `recordings` counts what it keeps, `recording` says whether one of its jobs runs.
+    `vendor`, `model`, `serial`, `firmware`, `hardware` are from GetDeviceInformation. `clock` is the seconds that its clock is
+    ahead of ours. `sources` counts its video sources, `profiles` the media profiles of its own one. `stream`, `encoding`,
+    `resolution` and `frame_rate` are of one media profile, `snapshot` is where a picture is fetched; addresses are without user
+    and password. `online`: it answered. `recordings` counts what it keeps, `recording` says whether one of its jobs runs.
     """
 
     onvif: str = Field(

@@ -22,12 +22,17 @@ from .address import Dlt645 as Dlt645
 from .address import Http as Http
 from .address import Mbus as Mbus
 from .address import Modbus as Modbus
+from .address import Onvif as Onvif
 from .address import OpcUa as OpcUa
+from .address import Pjlink as Pjlink
 from .address import StringsField as StringsField
 from .address import Table as Table
 from .address import Virtual as Virtual
+from .address_onvif import TEXTS as ONVIF_TEXTS
 from .address_osdp import TEXTS as OSDP_TEXTS
 from .address_osdp import Osdp as Osdp
+from .address_pjlink import FLAGS as PJLINK_FLAGS
+from .address_pjlink import TEXTS as PJLINK_TEXTS
 from .bacnet import VALUE_TYPES, parse_object
 from .control import Operation as Operation
 from .control import Write as Write
@@ -412,6 +417,20 @@ def _osdp_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict
     return {"type": "str" if address.get("osdp") in OSDP_TEXTS else "bool", **point, "address": address}
 
 
+def _pjlink_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """What a display says of itself is text, muted and frozen are so or not, everything else is an ordinal or a count."""
+    kind = str(address.get("pjlink")).partition(":")[0]
+    is_flag = kind in PJLINK_FLAGS or kind == "lamp_on"
+    return {"type": "str" if kind in PJLINK_TEXTS else "bool" if is_flag else "s32", **point, "address": address}
+
+
+def _onvif_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    """What a camera says of itself is text, that it answers or records is so or not, everything else a number."""
+    kind = str(address.get("onvif")).partition(":")[0]
+    is_flag = kind in ("online", "recording")
+    return {"type": "str" if kind in ONVIF_TEXTS else "bool" if is_flag else "f64", **point, "address": address}
+
+
 def _doors_defaults(point: dict[str, Any], address: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
     """A text where the id says so, an ordinal where there are labels, a number where it is counted, else yes or no."""
     kind = "str" if str(point.get("id")).endswith("_text") else "s32" if point.get("labels") else None
@@ -448,6 +467,8 @@ _POINT_DEFAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any], dict[str, A
     "rest": _http_defaults,
     "strings": _strings_defaults,
     "osdp": _osdp_defaults,
+    "pjlink": _pjlink_defaults,
+    "onvif": _onvif_defaults,
     "uhppote": _doors_defaults,
     "zkteco-push": _doors_defaults,
 }

@@ -23,6 +23,7 @@ DRIVERS: dict[str, str] = {
     "strings": "drivers.strings.driver:StringsDriver",
     "uhppote": "drivers.uhppote.driver:UhppoteDriver",
     "osdp": "drivers.osdp.driver:OsdpDriver",
+    "pjlink": "drivers.pjlink.driver:PjlinkDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""

@@ -1,0 +1,1 @@
+"""Projectors and displays that speak PJLink, class 1 and 2."""

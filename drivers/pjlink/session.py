@@ -1,0 +1,252 @@
+"""Talks to one display: a connection a visit, because displays drop one that was silent for 30 s and often bear only one.
+
+A visit is greeting, login and some commands, one after the other. Source: JBMIA, PJLink Specifications class 2 version 2.1,
+sections 2.1 (connection, 30 s), 2.3 (one command at a time), 5 (security).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from device_profiles.errors import (
+    ConfigError,
+    DeviceMismatch,
+    DeviceRefused,
+    DeviceTimeout,
+    LinkLost,
+    LinkRefused,
+    LinkTimeout,
+)
+from device_profiles.reading import PointFault, Raw, Sample
+from device_profiles.schema import Pjlink, Point
+from device_profiles.secrets import secret_text
+from drivers.base import Address, Batch, Layout, LinkConfig, Standing, Trace, WireCount
+
+from . import codec
+
+_Answer = TypeVar("_Answer")
+_FOREIGN = 8
+"""Lines that may come between command and answer (answers that came late) before the display is not believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A visit: the facts of its points, in order."""
+
+    facts: tuple[str, ...]
+
+
+class Visit:
+    """One connection that is greeted. `say` goes before the first command only."""
+
+    def __init__(self, session: PjlinkSession, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._session = session
+        self._reader = reader
+        self._writer = writer
+        self._login = ""
+
+    async def greet(self, device: Address, where: str) -> None:
+        """Raises DeviceRefused where it asks for a password that we have not; DeviceError, LinkError."""
+        try:
+            salt = codec.salt_of(await self._line(where))
+        except codec.BadLine as error:
+            step = "check host and port: PJLink is TCP 4352 and is switched on in the display's network menu"
+            raise DeviceMismatch(f"what answers is {error}", where=where, next_step=step) from error
+        except PermissionError:
+            raise _denied(where) from None
+        if salt is None:
+            return
+        if device.secret is None:
+            raise DeviceRefused(
+                "the display asks for a password", code=0, status="BadUserAccessDenied", where=where,
+                next_step="add secret: {file: ..} to the device, or --secret-file",
+            )  # fmt: skip
+        self._login = codec.login(salt, secret_text(device.secret))
+
+    async def ask(self, command: str, parameter: str, where: str) -> str | codec.Refusal:
+        """The body of the answer. Raises DeviceRefused for a wrong password; DeviceError, LinkError."""
+        session, text = self._session, f"{command} {parameter}"
+        session.note(">", text.encode(), "with a login" if self._login else "")
+        session.counts.requests += 1
+        session.counts.bytes_out += len(self._login) + len(text) + 1
+        try:
+            self._writer.write(f"{self._login}{text}\r".encode())
+            async with asyncio.timeout(session.link.timeout_s):
+                await self._writer.drain()
+        except (OSError, TimeoutError) as error:
+            raise LinkLost("the connection was closed under a command", where=where) from error
+        self._login = ""
+        for _ in range(_FOREIGN):
+            line = await self._line(where)
+            if codec.is_refused_login(line):
+                raise _denied(where)
+            try:
+                body = codec.body_of(command, line)
+            except codec.BadLine as error:
+                session.fault("bad_line")
+                raise DeviceMismatch(f"the answer to {command[1:]} is {error}", where=where) from error
+            if body is not None:
+                session.counts.replies += 1
+                return body
+            session.fault("foreign_answer")
+        raise DeviceMismatch(f"it answers everything but {command[1:]}", where=where)
+
+    async def _line(self, where: str) -> bytes:
+        session = self._session
+        try:
+            async with asyncio.timeout(session.link.timeout_s):
+                line = await self._reader.readuntil(b"\r")
+        except TimeoutError as error:
+            session.counts.timeouts += 1
+            raise DeviceTimeout(f"no answer within {session.link.timeout_s:g} s", where=where) from error
+        except (asyncio.LimitOverrunError, ValueError) as error:
+            session.fault("long_line")
+            raise DeviceMismatch(f"a line of more than {codec.MOST} bytes", where=where) from error
+        except (asyncio.IncompleteReadError, OSError) as error:
+            step = "look whether somebody else is connected: many displays bear one connection only"
+            raise LinkLost("the display closed the connection", where=where, next_step=step) from error
+        session.counts.bytes_in += len(line)
+        session.note("<", line[:-1], "")
+        return line[:-1].strip(b"\n")  # some end their lines with CR LF
+
+
+class PjlinkSession:
+    """A Session that identifies and writes (see drivers.base)."""
+
+    def __init__(self, link: LinkConfig, trace: Trace | None = None) -> None:
+        self.link = link
+        self.counts = WireCount()
+        self._trace = trace
+        self._busy = asyncio.Lock()
+
+    def note(self, direction: str, data: bytes, remark: str) -> None:
+        if self._trace is not None:
+            self._trace(direction, data, remark)
+
+    def fault(self, why: str) -> None:
+        self.counts.errors[why] = self.counts.errors.get(why, 0) + 1
+
+    async def read(self, device: Address, batch: Batch) -> Sequence[Raw | Sample | PointFault]:
+        """Each command once, in one visit."""
+        ask: Ask = batch.plan
+        bodies = await self._bodies(device, ask.facts)
+        return [_value(fact, bodies[codec.command_of(fact)]) for fact in ask.facts]
+
+    async def identify(self, device: Address) -> Mapping[str, str]:
+        """Maker, product and name; serial number and software where it is of class 2."""
+        facts = {
+            "vendor": "manufacturer", "model": "product", "name": "name", "serial": "serial", "firmware": "software",
+        }  # fmt: skip
+        bodies = await self._bodies(device, tuple(facts.values()))
+        found = {name: _value(fact, bodies[codec.command_of(fact)]) for name, fact in facts.items()}
+        return {name: value for name, value in found.items() if isinstance(value, str) and value}
+
+    async def write(
+        self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
+    ) -> None:
+        """Once. ERR3 (it warms up or cools down) is DeviceRefused like the other errors."""
+        order, where = _order(point, value, priority), self._where(device)
+        command, _, parameter = order.partition(" ")
+        answer = await self._visit(device, lambda visit: visit.ask(command, parameter, where))
+        if isinstance(answer, codec.Refusal):
+            step = "write it again when the display has warmed up or cooled down" if answer.code == 3 else ""
+            raise DeviceRefused(
+                f"the display refused {order}: {answer.words}", code=answer.code, status=answer.status, where=where,
+                next_step=step,
+            )  # fmt: skip
+        if answer.upper() != "OK":
+            raise DeviceMismatch(f"the display answered {answer[:20]!r} to {order}", where=where)
+
+    async def standing(
+        self, device: Address, point: Point, layout: Layout | None, *, priority: int | None = None
+    ) -> Standing:
+        """What the point shows now."""
+        fact = fact_of(point)
+        bodies = await self._bodies(device, (fact,))
+        return Standing(_value(fact, bodies[codec.command_of(fact)]))
+
+    def rehearse(
+        self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
+    ) -> str:
+        """`%1POWR 1`."""
+        return _order(point, value, priority)
+
+    async def _bodies(self, device: Address, facts: Sequence[str]) -> dict[str, str | codec.Refusal]:
+        where = self._where(device)
+
+        async def ask_all(visit: Visit) -> dict[str, str | codec.Refusal]:
+            commands = dict.fromkeys(codec.command_of(fact) for fact in facts)
+            return {command: await visit.ask(command, "?", where) for command in commands}
+
+        return await self._visit(device, ask_all)
+
+    async def _visit(self, device: Address, work: Callable[[Visit], Awaitable[_Answer]]) -> _Answer:
+        where = self._where(device)
+        async with self._busy, connection(self.link, where) as (reader, writer):
+            visit = Visit(self, reader, writer)
+            await visit.greet(device, where)
+            return await work(visit)
+
+    def _where(self, device: Address) -> str:
+        return f"{device.device} ({self.link.where})" if device.device else self.link.where
+
+
+@asynccontextmanager
+async def connection(link: LinkConfig, where: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Raises LinkTimeout, LinkRefused."""
+    try:
+        async with asyncio.timeout(link.connect_timeout_s):
+            reader, writer = await asyncio.open_connection(link.host, link.port, limit=codec.MOST)
+    except TimeoutError as error:
+        raise LinkTimeout(
+            f"no connection within {link.connect_timeout_s:g} s", where=where, next_step="check host, port and cable"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        step = "check host and port, and that PJLink is switched on in the display's network menu"
+        raise LinkRefused(f"no connection ({reason})", where=where, next_step=step) from error
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                await writer.wait_closed()
+
+
+def fact_of(point: Point) -> str:
+    """Raises ConfigError for a point of another protocol."""
+    if not isinstance(point.address, Pjlink):
+        raise ConfigError(f"{point.id} names no fact of PJLink", next_step="add pjlink: power, or another fact")
+    return point.address.pjlink
+
+
+def _value(fact: str, body: str | codec.Refusal) -> Raw | PointFault:
+    if isinstance(body, codec.Refusal):
+        return PointFault(body.status, body.words)
+    try:
+        return codec.value_of(fact, body)
+    except codec.BadLine as error:
+        return PointFault("BadDecodingError", str(error))
+
+
+def _order(point: Point, value: Raw | None, priority: int | None) -> str:
+    if value is None or priority is not None:
+        raise ConfigError("PJLink knows no priorities", where=point.id, next_step="write a value, without a priority")
+    order = codec.order_of(fact_of(point), value)
+    if order is None:
+        step = "power, picture_mute, audio_mute and freeze take 0 and 1, input a number as 31"
+        raise ConfigError(f"{value!r} cannot be written to {fact_of(point)}", where=point.id, next_step=step)
+    return order
+
+
+def _denied(where: str) -> DeviceRefused:
+    return DeviceRefused(
+        "the display refused the password", code=0, status="BadUserAccessDenied", where=where,
+        next_step="correct the file of the device's secret",
+    )  # fmt: skip
