@@ -71,6 +71,7 @@ class _Route:
     pattern: re.Pattern[str]
     handler: Handler
     limit: int
+    private: bool
 
 
 class _HttpConnection(Connection):
@@ -144,9 +145,11 @@ class HttpListener:
         """Address and port where we listen."""
         return self._acceptor.own
 
-    def add(self, method: str, pattern: str, handler: Handler, *, limit: int = MAX_BODY) -> None:
-        """A path (a regular expression of the whole of it; its named groups are `Visit.parts`), `*` for any method."""
-        self._routes.append(_Route(method, re.compile(pattern), handler, limit))
+    def add(self, method: str, pattern: str, handler: Handler, *, limit: int = MAX_BODY, private: bool = False) -> None:
+        """A path (a regular expression of the whole of it; its named groups are `Visit.parts`), `*` for any method. `private`:
+        its bodies have people in them, and no trace shows them.
+        """
+        self._routes.append(_Route(method, re.compile(pattern), handler, limit, private))
 
     def check(self) -> None:
         """Raises LinkLost when nobody is let in any more."""
@@ -195,7 +198,8 @@ class HttpListener:
         visit = Visit(
             host, request.method, request.path, dict(request.query), request.headers, body, parts, str(request.rel_url)
         )
-        self._said("<", f"{host} {request.method} {_masked(visit)}\n".encode() + body[:_SHOWN])
+        shown = b"(%d bytes)" % len(body) if route.private and body else body[:_SHOWN]
+        self._said("<", f"{host} {request.method} {_masked(visit)}\n".encode() + shown)
         try:
             async with asyncio.timeout(ANSWER_S):
                 answer = await route.handler(visit)

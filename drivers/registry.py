@@ -24,6 +24,7 @@ DRIVERS: dict[str, str] = {
     "uhppote": "drivers.uhppote.driver:UhppoteDriver",
     "osdp": "drivers.osdp.driver:OsdpDriver",
     "pjlink": "drivers.pjlink.driver:PjlinkDriver",
+    "zkteco-push": "drivers.zkteco.driver:ZktecoDriver",
     "fake": "drivers.fake:FakeDriver",
 }
 """Protocol to import string of its driver class. Protocol `virtual` is no driver: the agent computes it."""

@@ -1,7 +1,7 @@
 """One UDP socket of ours on a `udp` link: asks devices at their addresses or all at once, and hears what they send.
 
-It knows no protocol. A datagram from an address that is not on the allow-list is counted and not looked at. Nothing is kept: `received` is called with
-each datagram as it comes, and must not wait.
+It knows no protocol. A datagram from an address that is not on the allow-list is counted and not looked at. Nothing is kept:
+`received` is called with each datagram as it comes, and must not wait.
 """
 
 from __future__ import annotations
