@@ -178,11 +178,11 @@ class OsdpReader:
         elif self._sequence < 0 or sequence != self._sequence % 3 + 1:
             return self._plain(0x41, bytes((_BAD_SEQUENCE,)), sequence, with_crc)
         self._sequence = sequence
-        self._last = self._answer(frame[:-tail], sequence, with_crc)
+        self._last = reply = self._answer(frame[:-tail], sequence, with_crc)
         after, self._after = self._after, None
         if after is not None:
             after()
-        return self._last
+        return reply
 
     def _answer(self, body: bytes, sequence: int, with_crc: bool) -> bytes:
         block = b""

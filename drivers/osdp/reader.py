@@ -385,8 +385,7 @@ class Reader:
     def begin_anew(self, now: float) -> None:
         """After KEYSET or COMSET was taken: from sequence 0, with the reader's own key."""
         self._failed_channels = 0
-        self.phase = Phase.GONE
-        self.due = now + _SOON_S
+        self._end(now, DeviceTimeout("the reader begins anew", next_step="send it again"), wait_s=_SOON_S)
 
 
 def _changes(name: str, before: tuple[bool | None, ...], now: tuple[bool, ...]) -> list[Told]:
