@@ -15,7 +15,15 @@ import structlog
 
 from device_profiles.control import Operation
 from device_profiles.credential import CredentialError
-from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout, LinkError
+from device_profiles.errors import (
+    ConfigError,
+    DeviceError,
+    DeviceMismatch,
+    DeviceRefused,
+    DeviceTimeout,
+    LinkError,
+    LinkLost,
+)
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Point, StringsField
 from device_profiles.strings_codec import Heard, Language, Scalar, StringsError
@@ -67,9 +75,10 @@ class StringsSession:
         self._channel = channel
 
     def close(self) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more, and `occurrences` ends."""
         for timer in self._pauses.values():
             timer.cancel()
+        self.lost(self._lost or LinkLost("the link was closed", where=self.link.id))
 
     # -- what comes ---------------------------------------------------------------------------------------------------
 
