@@ -32,10 +32,19 @@ class Expected(Strict):
 class Check(Strict):
     """A resource that shows the effect: asked until it does, for `within` seconds."""
 
-    get: str = Field(pattern=_PATH)
+    get: str | None = Field(default=None, pattern=_PATH)
+    post: str | None = Field(default=None, pattern=_PATH)
+    body: str | dict[str, Any] | None = None
+    """What is posted to ask."""
     pick: str
     equals: tuple[bool | int | float | str, ...] | bool | int | float | str
     within: float = Field(default=5, gt=0, le=120)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.get is None) == (self.post is None):
+            raise ValueError("a check has either get, or post")
+        return self
 
 
 class Call(Strict):
@@ -131,11 +140,12 @@ async def read_back(client: HttpClient, device: Address, check: Check, where: st
     loop = asyncio.get_running_loop()
     until = loop.time() + check.within
     way = check.pick.replace("{unit}", str(device.unit))
+    method, path = ("GET", check.get) if check.get is not None else ("POST", check.post or "")
     found: Document = None
     trouble: DeviceError | LinkError | None = None
     while True:
         try:
-            found = _picked(await fetch(client, "GET", check.get, None, device, where), way)
+            found = _picked(await fetch(client, method, path, check.body, device, where), way)
             trouble = None
         except DeviceError as error:
             trouble = error

@@ -33,8 +33,6 @@ def frames() -> Iterator[Any]:
         if LIBRARY.get(data["profile"]).protocol != "modbus":
             continue  # those of other protocols are tested beside their drivers
         for frame in data["frames"]:
-            if LIBRARY.get(data["profile"]).protocol != "modbus":
-                continue  # judged in the tests of its own protocol
             yield pytest.param(data["profile"], frame, id=f"{data['profile']}: {frame['what']}")
 
 
