@@ -18,6 +18,7 @@ from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.devices import MODELS
 from firmware_sim.http_cli import isapi, rest
 from firmware_sim.meter_cli import meter
+from firmware_sim.meters_cli import cjt188, mbus
 from firmware_sim.opcua.cli import opcua
 from firmware_sim.osdp_cli import osdp
 from firmware_sim.strings_cli import strings
@@ -270,6 +271,8 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
 
 app.command("opcua")(opcua)
 app.command("meter")(meter)
+app.command("cjt188")(cjt188)
+app.command("mbus")(mbus)
 app.command("osdp")(osdp)
 app.command("rest")(rest)
 app.add_typer(isapi, name="isapi")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from firmware_sim.line import SerialLine
 from firmware_sim.wire import Wire
@@ -33,11 +33,11 @@ class Slave(Protocol):
         ...
 
 
-S = TypeVar("S", bound=Slave)
+S = TypeVar("S")
 
 
 class SlaveLine(SerialLine, Generic[S]):
-    """`with SlaveLine(slaves, Wire(2400, "E")) as line: line.path` is the port to open."""
+    """Of Slaves. `with SlaveLine(slaves, Wire(2400, "E")) as line: line.path` is the port to open."""
 
     def __init__(self, slaves: Iterable[S], wire: Wire, *, link: Path | None = None) -> None:
         super().__init__((), wire, link=link)
@@ -45,11 +45,10 @@ class SlaveLine(SerialLine, Generic[S]):
 
     def _serve(self, frame: bytes) -> None:
         self.stats.requests += 1
-        answers = [
-            (slave, reply)
-            for slave in self.slaves
-            if not slave.mute and (reply := slave.reply(frame)) is not None
-        ]  # fmt: skip
+        there: list[Any] = self.slaves
+        answers: list[tuple[Slave, bytes]] = [
+            (slave, reply) for slave in there if not slave.mute and (reply := slave.reply(frame)) is not None
+        ]
         if not answers:
             return
         ended = self._receiver.quiet_since or 0.0

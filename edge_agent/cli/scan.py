@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from .scan_bacnet import bacnet
+from .scan_cjt188 import cjt188
 from .scan_dlt645 import dlt645
+from .scan_mbus import mbus
 from .scan_modbus import modbus
 from .scan_opcua import opcua
 
@@ -27,3 +29,5 @@ app.command("modbus")(modbus)
 app.command("bacnet")(bacnet)
 app.command("opcua")(opcua)
 app.command("dlt645")(dlt645)
+app.command("cjt188")(cjt188)
+app.command("mbus")(mbus)

@@ -206,6 +206,10 @@ def _check_carries(protocol: str, link: LinkConfig, what: str) -> None:
         )
 
 
+_METER_DIGITS = (8, 12, 14, 16)
+"""Of M-Bus identifications, DL/T 645 and CJ/T 188 numbers, and whole secondary addresses."""
+
+
 def _unit_of(asked: Asked, link: LinkConfig) -> int | str:
     """What tells the device apart on its link. Raises typer.BadParameter."""
     from device_profiles.bacnet import MAX_INSTANCE
@@ -220,8 +224,8 @@ def _unit_of(asked: Asked, link: LinkConfig) -> int | str:
         if number is None or number > MAX_INSTANCE:
             raise typer.BadParameter(f"--unit {text} is no BACnet device instance; use 0 to {MAX_INSTANCE}")
         return number
-    if number is None or len(str(text)) == 12:
-        return str(text)  # a meter number, or whatever the protocol takes
+    if number is None or len(str(text)) in _METER_DIGITS:
+        return str(text)  # the number of a meter, whose zeros count, or whatever the protocol takes
     if asked.function is not None or link.kind == "tcp":
         _check_modbus(number)
     return number

@@ -1,0 +1,51 @@
+"""`plantroom scan cjt188`: the addresses of water, gas and heat meters on a line, two digits at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_agent.cli.searching import line_of, progress
+
+if TYPE_CHECKING:
+    from drivers.base import LinkConfig
+
+
+def cjt188(
+    link: Annotated[
+        str, typer.Option("--link", help="serial:/dev/ttyUSB0?baud=2400&parity=E, or rtu+tcp://host:port?baud=2400")
+    ],
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each answer.", min=0.02, max=10)] = 0.6,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Find CJ/T 188 meters: asks by the last digits of their addresses, and goes deeper where several answer. Exit code 1 when
+    none is found."""
+    line = line_of(link, timeout, "CJ/T 188")
+    try:
+        found = asyncio.run(_search(line))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps({"link": link, "protocol": "cjt188", "meters": found}))
+    else:
+        for one in found:
+            print(f"{one['address']}  {one['counts']}")
+        print(f"{len(found)} meters on {line.place}")
+    if not found:
+        raise typer.Exit(1)
+
+
+async def _search(line: LinkConfig) -> list[dict[str, str]]:
+    from drivers.base import Address
+    from drivers.cjt188.driver import Cjt188Driver
+
+    with progress(line) as tell:
+        async with Cjt188Driver().open(line) as session:
+            addresses = sorted([address async for address in session.search(tell)])
+            return [
+                {"address": address, "counts": (await session.identify(Address(address)))["model"]}
+                for address in addresses
+            ]
