@@ -14,8 +14,6 @@ from firmware_sim.line import SerialLine
 from firmware_sim.meters import Meter, MeterLine
 from firmware_sim.wire import Wire
 
-_OUTPUT_SPEED = 5
-
 
 class MixedLine(MeterLine):
     """`with MixedLine(meters, Wire(2400, "E"), devices, Wire(9600)) as line: line.path` is the port to open."""
@@ -35,12 +33,6 @@ class MixedLine(MeterLine):
         self._device_wire = device_wire
         self.switches = 0
         """Times that the speed was found changed."""
-
-    def _receive(self) -> bytes:
-        data = super()._receive()
-        if data:
-            self._listen_at(termios.tcgetattr(self._master)[_OUTPUT_SPEED])
-        return data
 
     def _listen_at(self, speed: int) -> None:
         for wire in (self._meter_wire, self._device_wire):

@@ -7,6 +7,7 @@ Source: DL/T 645-2007, sections 5.4, 7 and annex A; DL/T 645-1997, sections 5 an
 from __future__ import annotations
 
 import heapq
+import termios
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from firmware_sim.wire import Wire
 
 READ_2007, MORE_2007, READ_1997, MORE_1997 = 0x11, 0x12, 0x01, 0x02
 NO_SUCH_DATA = 2
+_OUTPUT_SPEED = 5
+"""Place in what termios.tcgetattr gives."""
 
 
 def build(address: bytes, control: int, data: bytes) -> bytes:
@@ -153,8 +156,22 @@ class MeterLine(SerialLine):
     def __init__(self, meters: Iterable[Meter], wire: Wire, *, link: Path | None = None) -> None:
         super().__init__((), wire, link=link)
         self.meters = list(meters)
+        self._is_understood = True
+
+    def _receive(self) -> bytes:
+        data = super()._receive()
+        if data:
+            self._listen_at(termios.tcgetattr(self._master)[_OUTPUT_SPEED])
+        return data
+
+    def _listen_at(self, speed: int) -> None:
+        """The other end speaks at this speed; a pseudo terminal knows no parity."""
+        self._is_understood = speed == getattr(termios, f"B{self.wire.baud}", speed)
 
     def _serve(self, frame: bytes) -> None:
+        if not self._is_understood:
+            self.stats.bad_frames += 1
+            return
         request = take_apart(frame)
         if request is None:
             self.stats.bad_frames += 1

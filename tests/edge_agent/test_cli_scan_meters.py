@@ -40,7 +40,7 @@ def test_scan_tries_editions_and_baud_rates(capsys: pytest.CaptureFixture[str]) 
         asked = ["scan", "dlt645", "--link", f"serial:{line.path}", "--timeout", "0.05", "--json"]
         assert invoke([*asked, "--bauds", "9600,19200", "--edition", "both"]) == 0
         found = json.loads(capsys.readouterr().out)["found"]
-    assert {one["protocol"] for one in found} == {"dlt645-1997"}
+    assert found == [{"number": "000012345678", "protocol": "dlt645-1997", "baud": 9600, "parity": "E"}]
     for wrong in (["--bauds", "fast"], ["--bauds", "2400", "--parities", "X"]):
         assert invoke([*asked, *wrong]) == 1
     assert invoke(["scan", "dlt645", "--link", "rtu+tcp://127.0.0.1:1", "--bauds", "2400"]) == 1
