@@ -91,7 +91,12 @@ async def test_an_echo_is_no_answer() -> None:
     async with opened(Projector(echo=False), "benq-projector-rs232", echo=True) as world:
         wire = world.wire
         heard = wire.talker.heard
-        wire.talker.heard = lambda data: (wire.say(data), heard(data))  # type: ignore[method-assign, assignment]
+
+        def echoed(data: bytes) -> None:
+            wire.say(data)
+            heard(data)
+
+        wire.talker.heard = echoed  # type: ignore[method-assign]
         assert (await world.values("power_state"))["power_state"] == 0
         assert world.session.counts.discarded_bytes == 0
 
@@ -174,10 +179,13 @@ async def test_what_was_heard_is_told_with_its_time_until_the_device_falls_silen
         assert value.value == CARD
         assert value.source_time_ms is not None
         assert before - 1 <= value.source_time_ms <= time.time() * 1000
-        async with asyncio.timeout(5):
-            with pytest.raises(DeviceTimeout, match="nothing was heard"):
-                while await world.values("x_state"):
-                    await asyncio.sleep(0.01)
+
+        async def until_silent() -> None:
+            while await world.values("x_state"):
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(DeviceTimeout, match="nothing was heard"):
+            await asyncio.wait_for(until_silent(), 5)
 
 
 async def test_a_card_stands_in_no_log_no_trace_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
