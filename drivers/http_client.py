@@ -7,6 +7,7 @@ of wrong passwords. Nothing here logs, and the password is in no error and no tr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 from base64 import b64encode
@@ -51,7 +52,7 @@ _SHOWN = 2000
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that was read to its end. `status` is 200 to 299."""
+    """An answer that was read to its end. `status` is 200 to 299, where not any was asked for."""
 
     status: int
     content_type: str
@@ -111,20 +112,24 @@ class HttpClient:
         limit: int = MAX_BODY,
         once: bool = False,
         where: str = "",
+        waits_s: float = 0.0,
+        any_status: bool = False,
     ) -> Reply:
         """Asks, and reads the answer. `once`: on a connection of its own, never repeated. `where` names the device in errors.
+        `waits_s`: the device keeps its answer so long (a long poll), beside other requests. `any_status`: a status other than
+        2xx is an answer like others (a SOAP fault); a refused login is not.
 
         Raises DeviceRefused for a status other than 2xx, DeviceTimeout, DeviceMismatch for what is no HTTP or
         too long; LinkError.
         """
-        async with self._limit:
-            timeout = aiohttp.ClientTimeout(total=self.link.timeout_s + self.link.connect_timeout_s)
+        async with contextlib.nullcontext() if waits_s else self._limit:
+            timeout = aiohttp.ClientTimeout(total=self.link.timeout_s + self.link.connect_timeout_s + waits_s)
             async with self._response(method, path, body, content_type, timeout, where, once=once) as response:
                 data = await _whole(response, limit, where or self.link.where)
                 self._said("<", f"{response.status} {response.content_type}\n".encode() + data[:_SHOWN])
                 self.counts.replies += 1
                 self.counts.bytes_in += len(data)
-                if not 200 <= response.status < 300:
+                if not 200 <= response.status < 300 and not any_status:
                     raise _refused(response.status, method, path, where or self.link.where, data)
                 return Reply(response.status, response.headers.get("Content-Type", ""), data)
 
@@ -284,10 +289,13 @@ def _is_connecting(error: BaseException) -> bool:
 
 def mapped(error: Exception, where: str, link: LinkConfig) -> LinkError | DeviceError:
     """The error of the house for one of aiohttp's."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
         reason = getattr(error, "certificate_error", error)
         step = "give ca_file: the authority that signed the device's certificate, or that certificate"
         return LinkRefused(f"its TLS certificate is not accepted ({_words(reason)})", where=where, next_step=step)
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        step = "check that this port speaks HTTPS, and which TLS versions the device knows"
+        return LinkRefused(f"TLS does not begin ({_words(error)})", where=where, next_step=step)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return LinkTimeout(
             f"no connection within {link.connect_timeout_s:g} s", where=where, next_step="check host and port"

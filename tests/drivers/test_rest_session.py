@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import aiohttp
 import pytest
 
 from device_profiles.control import Operation
 from device_profiles.errors import (
     ConfigError,
+    DeviceError,
     DeviceMismatch,
     DeviceRefused,
     DeviceTimeout,
@@ -234,6 +238,67 @@ async def test_bytes_that_are_no_http_or_too_many(tmp_path: Path) -> None:
                 await values(session)
     finally:
         server.close()
+
+
+def kinds_of(of: type[BaseException]) -> list[type[BaseException]]:
+    return [one for child in of.__subclasses__() for one in (child, *kinds_of(child))]
+
+
+@pytest.mark.parametrize(
+    "kind", [*kinds_of(aiohttp.ClientError), OSError, TimeoutError], ids=lambda kind: kind.__name__
+)
+async def test_every_error_of_aiohttp_becomes_one_of_ours(
+    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = kind.__new__(kind)
+    for name, value in {
+        "_conn_key": SimpleNamespace(host="h", port=1, ssl=True, is_ssl=True),
+        "_os_error": OSError(113, "no route"),
+        "_host": "h",
+        "_ssl": None,
+    }.items():
+        with contextlib.suppress(AttributeError):
+            setattr(error, name, value)
+    async with RestGate() as gate, session_of(gate, tmp_path) as session:
+
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("aiohttp.ClientSession.request", fail)
+        with pytest.raises((LinkError, DeviceError)) as caught:
+            await values(session)
+        assert str(caught.value)
+
+
+async def test_what_is_posted_to_ask_and_to_look(tmp_path: Path) -> None:
+    """As an Axis door controller has it: every question is a POST with a JSON body, and the door is its token."""
+
+    class Door(HttpHost):
+        mode = "Locked"
+
+        async def respond(self, request):  # type: ignore[no-untyped-def]
+            from aiohttp import web
+
+            [(what, about)] = (await request.json()).items()
+            if about != {"Token": "Axis-1:2.3"} or request.path != "/vapix/doorcontrol":
+                return web.json_response({"Fault": "no such door"}, status=400)
+            self.mode = {"tdc:AccessDoor": "Accessed", "tdc:LockDoor": "Locked", "tdc:UnlockDoor": "Unlocked"}.get(
+                what, self.mode
+            )
+            state = {"DoorPhysicalState": "Closed", "Alarm": "Normal", "DoorMode": self.mode}
+            return web.json_response({"DoorState": state} if what == "tdc:GetDoorState" else {})
+
+    profile = Library([SHIPPED]).get("axis-a1001")
+    device = Address("Axis-1:2.3", "door-1")
+    async with Door() as door, session_of(door, tmp_path) as session:
+        [batch] = RestDriver().plan(profile.points, Limits(), None, session.link)
+        assert await session.read(device, batch) == [False, 1, False]
+        shown = [
+            (await session.operate(device, each, {}, None))["readback"]
+            for each in profile.operations
+        ]  # fmt: skip
+        assert shown == ["Accessed", "Locked", "Unlocked"]
+        assert len(await session.read(Address("other"), batch)) == 3
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
