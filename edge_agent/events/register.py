@@ -20,7 +20,7 @@ from edge_agent.events.timing import DeviceClock
 from gateway.contract.topics import is_id
 
 NAMESPACE = "events"
-"""Of the kept state: device id to `{index, era, correction, alarms}`."""
+"""Of the kept state: device id to `{index, era, last, correction, alarms}`."""
 _REMEMBERED = 2_000
 """Keys of records without an index that are known for repeats, a device."""
 _EARLIEST_MS, _AHEAD_MS = 1_577_836_800_000, 5 * 60_000
@@ -46,12 +46,26 @@ class Put(Protocol):
 class _Device:
     """What is known of the events of one device."""
 
-    __slots__ = ("alarms", "clock", "count", "era", "index", "last_ms", "recalled", "refused", "seen", "seen_order")
+    __slots__ = (
+        "alarms",
+        "clock",
+        "count",
+        "era",
+        "index",
+        "last_ms",
+        "recalled",
+        "record_ms",
+        "refused",
+        "seen",
+        "seen_order",
+    )
 
     def __init__(self, device_id: str, kept: Mapping[str, Any], retain: Retain) -> None:
         self.index: int | None = kept.get("index")
         self.era: int = kept.get("era", 0)
         """How often its records began anew: record 1 of another device is another event."""
+        self.record_ms: int | None = kept.get("last")
+        """The time that the last record with an index was given."""
         self.clock = DeviceClock(kept.get("correction", 0))
         self.alarms = Alarms(device_id, retain, kept.get("alarms"))
         self.seen: set[str] = set()
@@ -60,8 +74,18 @@ class _Device:
         self.last_ms: int | None = None
 
     def kept(self) -> dict[str, Any]:
-        kept = {"index": self.index, "era": self.era, "correction": self.clock.correction_ms}
+        kept = {"index": self.index, "era": self.era, "last": self.record_ms, "correction": self.clock.correction_ms}
         return kept | {"alarms": self.alarms.active}
+
+    def in_order(self, t_ms: int) -> int:
+        """The time of the next record. Of a device that knows seconds only, records of one second follow each other by 1 ms:
+        the store orders by time. The same again after a crash, because records are told in order from what was kept.
+        """
+        last = self.record_ms
+        if last is not None and t_ms % 1000 == 0 and t_ms <= last < t_ms + 1000:
+            t_ms = last + 1
+        self.record_ms = t_ms
+        return t_ms
 
     def is_repeat(self, key: str) -> bool:
         """It was told before in this life; if not, it is known from now on."""
@@ -155,6 +179,7 @@ class Register:
             return False
         if told.index is not None:
             device.index = told.index
+            t_ms = device.in_order(t_ms)
         if told.name in (RAISED, CLEARED):
             if not is_id(str(data.get("id"))):
                 return self._refuse(device, told, "an alarm's id is of a-z, 0-9, _ and -")
@@ -199,7 +224,7 @@ class Register:
             "count": device.count,
             "recalled": device.recalled,
             "refused": device.refused,
-            "last": device.last_ms,
+            "last": device.last_ms if device.last_ms is not None else device.record_ms,
             "index": device.index,
             "alarms": sorted(device.alarms.active),
         }

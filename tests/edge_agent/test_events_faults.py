@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from device_profiles.credential import Clear
 from device_profiles.errors import DeviceTimeout
 from drivers.listening import Occurrence
 from edge_agent.clock import VirtualClock
@@ -138,3 +141,54 @@ async def test_records_that_are_no_events_are_read_once() -> None:
         await clock.advance(600)
         assert len(doors.recalls) == recalls
     assert [row[2] for row in disk.order] == ["access.granted"]
+
+
+@pytest.mark.parametrize("kills", [(), (3,), (1, 4, 5)])
+async def test_records_of_one_second_keep_their_order(kills: tuple[int, ...]) -> None:
+    """Many controllers know seconds only; whatever is read again after a crash gets the same time."""
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    second = clock.wall_ms() // 1000 * 1000
+    async with Site(doors, disk, clock, [door()]).running():
+        await clock.advance(1)
+    doors.portion = 2
+    for number in range(1, 9):
+        doors.happens(1, swipe(number, second + (1000 if number > 6 else 0), card=str(number)))
+        if number in kills:
+            disk.is_torn = True  # the messages are on the disk, what was to be kept of them is not
+            async with Site(doors, disk, clock, [door()]).running():
+                await clock.advance(5)
+            disk.cut()
+    async with Site(doors, disk, clock, [door()]).running():
+        await clock.advance(5)
+    rows = [row for row in disk.order if row[2] == "access.granted"]
+    assert [row[1] - second for row in rows] == [0, 1, 2, 3, 4, 5, 1000, 1001]
+    assert [data["card"] for data in disk.rows.values()] == [
+        Privacy((KEY,)).written("card", Clear(str(number)), 0) for number in range(1, 9)
+    ]
+
+
+async def test_a_device_that_dials_in_and_falls_silent_is_down_and_told_again_later() -> None:
+    """Its driver says with a timeout of its reads that it was not heard; state and events follow as for one that is polled."""
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    async with Site(doors, disk, clock, [door()]).running() as site:
+        assert _state(site) == "ok"
+        doors.devices[1].error = DeviceTimeout("not heard for 90 s")
+        doors.deaf.add(1)
+        doors.happens(1, swipe(1, clock.wall_ms()), is_heard=False)
+        await clock.advance(120)
+        assert _state(site) == "down"
+        assert [name for _, name, _, _ in site.sink.events] == ["system.device_down"]
+        doors.devices[1].error = None
+        doors.deaf.clear()
+        await clock.advance(600)
+        assert _state(site) == "ok"
+        assert [name for _, name, _, _ in site.sink.events] == ["system.device_down", "system.device_up"]
+        assert [row[2] for row in disk.order] == ["access.granted"]
+        assert len(doors.listened) > 1, "one that was started anew is told again where to send"
+
+
+def _state(site: Site) -> str | None:
+    state = site.sink.state_of("door-1")
+    return state.state if state is not None else None
