@@ -251,12 +251,9 @@ async def test_every_error_of_aiohttp_becomes_one_of_ours(
     kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = kind.__new__(kind)
-    for name, value in {
-        "_conn_key": SimpleNamespace(host="h", port=1, ssl=True, is_ssl=True),
-        "_os_error": OSError(113, "no route"),
-        "_host": "h",
-        "_ssl": None,
-    }.items():
+    key = SimpleNamespace(host="h", port=1, ssl=True, is_ssl=True)
+    own = {"_conn_key": key, "_os_error": OSError(113, "no route"), "_certificate_error": ValueError("expired")}
+    for name, value in own.items():
         with contextlib.suppress(AttributeError):
             setattr(error, name, value)
     async with RestGate() as gate, session_of(gate, tmp_path) as session:
