@@ -271,7 +271,7 @@ class Master:
         try:
             line.receive(finder, _LONGEST_NUMBER if any_answer else _LONGEST_READ, self._link.timeout_s)
         except LineSilent as silent:
-            self._missed(line, address, key, finder)
+            self._missed(line, address, key, finder, is_search=any_answer)
             raise self._no_answer(finder, silent) from silent
         except LineInterrupted:
             self._missed(line, address, key, finder)
@@ -288,10 +288,11 @@ class Master:
             )
         raise refusal(finder.answer.data)
 
-    def _missed(self, line: Line, address: str, key: bytes, finder: ReplyFinder) -> None:
+    def _missed(self, line: Line, address: str, key: bytes, finder: ReplyFinder, *, is_search: bool = False) -> None:
         self._cross_off(address, finder)
         self._doubts.owe(address, key, line.clock.now())
-        line.stay_quiet(QUIET_SHARE * self._link.timeout_s)
+        if not is_search or finder.reason:  # a late answer of whom nobody asks for any more fits no other number
+            line.stay_quiet(QUIET_SHARE * self._link.timeout_s)
 
     def _no_answer(self, finder: ReplyFinder, silent: LineSilent) -> DeviceTimeout | DeviceMismatch:
         limit = f"within {self._link.timeout_s:g} s"

@@ -23,7 +23,7 @@ def dlt645(
     link: Annotated[
         str, typer.Option("--link", help="serial:/dev/ttyUSB0?baud=2400&parity=E, or rtu+tcp://host:port?baud=2400")
     ],
-    edition: Annotated[str, typer.Option(help="2007, 1997 or both.")] = "both",
+    edition: Annotated[str, typer.Option(help="2007, 1997, or both one after the other.")] = "2007",
     bauds: Annotated[
         str, typer.Option(help="Try these, as 1200,2400,4800,9600, instead of the link's own (a serial port only).")
     ] = "",
