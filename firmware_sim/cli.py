@@ -16,6 +16,7 @@ import typer
 
 from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.devices import MODELS
+from firmware_sim.doors_cli import uhppote, zkteco
 from firmware_sim.http_cli import isapi, rest
 from firmware_sim.meter_cli import meter
 from firmware_sim.meters_cli import cjt188, mbus
@@ -277,3 +278,5 @@ app.command("osdp")(osdp)
 app.command("rest")(rest)
 app.add_typer(isapi, name="isapi")
 app.command("strings")(strings)
+app.command("uhppote")(uhppote)
+app.command("zkteco")(zkteco)

@@ -40,7 +40,7 @@ class Boards:
         self.port = UdpPort(link, self._received, trace)
         self._unasked = unasked
         self._boards: dict[int, _Board] = {}
-        self._found: asyncio.Queue[tuple[Frame, str]] = asyncio.Queue(1000)
+        self._found: asyncio.Queue[tuple[Frame, tuple[str, int]]] = asyncio.Queue(1000)
 
     async def ask(self, device: Address, function: Function, body: bytes = b"", *, once: bool = False) -> Frame:
         """The answer. `once`: the question is never repeated. Raises DeviceTimeout, LinkLost, ConfigError."""
@@ -69,12 +69,14 @@ class Boards:
                 next_step="check its address (plantroom scan uhppote), and that UDP 60000 is let through",
             )
 
-    async def find(self, within_s: float) -> AsyncIterator[tuple[Frame, str]]:
+    async def find(self, within_s: float) -> AsyncIterator[tuple[Frame, tuple[str, int]]]:
         """Asks all boards at once who they are; yields each answer and the address it came from. Raises ConfigError, LinkLost."""
         own = self.link.listen
         if own is None or not own.broadcast:
             raise ConfigError(
-                "the link has no broadcast address", where=self.link.where, next_step="add broadcast: 192.168.1.255"
+                "the link has no broadcast address to look for boards with",
+                where=self.link.where,
+                next_step="give the board's address as at:, or the link a broadcast, as 192.168.1.255",
             )
         while not self._found.empty():
             self._found.get_nowait()
@@ -100,8 +102,8 @@ class Boards:
         if device.at:
             return place_of(device.at, frame.PORT, device.device)
         if board.at is None:
-            async for found, host in self.find(self.link.timeout_s):
-                self._boards.setdefault(found.serial, _Board()).at = (host, frame.PORT)
+            async for found, peer in self.find(self.link.timeout_s):
+                self._boards.setdefault(found.serial, _Board()).at = peer
                 if found.serial == serial_of(device):
                     break
         at = board.at
@@ -142,7 +144,7 @@ class Boards:
                 self.port.counts.replies += 1
                 future.set_result(found)
         if found.function == Function.GET_DEVICE and not self._found.full():
-            self._found.put_nowait((found, peer[0]))
+            self._found.put_nowait((found, peer))
         elif found.function == Function.GET_STATUS:
             self._unasked(found, peer[0])
 

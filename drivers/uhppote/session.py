@@ -94,10 +94,10 @@ class UhppoteSession:
     async def find(self, within_s: float) -> AsyncIterator[Mapping[str, str]]:
         """Every board that answers to a broadcast, once, with the address that it answered from."""
         seen: set[int] = set()
-        async for found, host in self.boards.find(within_s):
+        async for found, (host, port) in self.boards.find(within_s):
             if found.serial not in seen:
                 seen.add(found.serial)
-                yield {**frame.facts_of(found), "at": host}
+                yield {**frame.facts_of(found), "at": host if port == frame.PORT else f"{host}:{port}"}
 
     async def operate(
         self, device: Address, operation: Operation, inputs: Mapping[str, Raw], layout: Layout | None
@@ -191,7 +191,7 @@ class UhppoteSession:
         if one.board == "clock":
             if status.clock is None:
                 return PointFault("BadDecodingError", "the board's clock has no time")
-            return round(status.clock.replace(tzinfo=self._zone(device)).timestamp() - self._wall(), 1)
+            return round(status.clock.replace(tzinfo=self._zone(device)).timestamp() - self._wall(), 1) + 0.0
         values: dict[str, Raw] = {
             "online": True, "door_open": status.doors_open[door], "button": status.buttons[door], "unlocked": drawn,
             "locked": not drawn, "error": status.error, "special": status.special, "inputs": status.inputs,

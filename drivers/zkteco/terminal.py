@@ -76,7 +76,7 @@ class Terminal:
         if told == "online":
             return True
         if told == "clock":
-            return round(self.skew_s, 1) if self.skew_s is not None else _nothing("its time")
+            return round(self.skew_s, 1) + 0.0 if self.skew_s is not None else _nothing("its time")
         if told in ("door_open", "unlocked"):
             return self._of_door(told, door or 1)
         text = self.options.get(told.removeprefix("~"))
@@ -97,7 +97,7 @@ class Terminal:
 
 
 def _nothing(what: str) -> PointFault:
-    return PointFault("BadWaitingForInitialData", f"the terminal has not told {what} yet", later=True)
+    return PointFault("BadWaitingForInitialData", f"the terminal has not told {what} yet")
 
 
 def _number(text: str) -> Raw:

@@ -7,6 +7,7 @@ import typer
 from .scan_bacnet import bacnet
 from .scan_cjt188 import cjt188
 from .scan_dlt645 import dlt645
+from .scan_doors import uhppote, zkteco
 from .scan_mbus import mbus
 from .scan_modbus import modbus
 from .scan_opcua import opcua
@@ -31,3 +32,5 @@ app.command("opcua")(opcua)
 app.command("dlt645")(dlt645)
 app.command("cjt188")(cjt188)
 app.command("mbus")(mbus)
+app.command("uhppote")(uhppote)
+app.command("zkteco")(zkteco)

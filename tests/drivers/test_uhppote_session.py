@@ -260,7 +260,8 @@ async def test_boards_are_found_by_broadcast() -> None:
     async with UhppoteSim(boards) as sim, UhppoteDriver().open(link(broadcast=sim.address)) as session:
         found = [facts async for facts in session.find(0.2)]
         assert sorted(facts["serial"] for facts in found) == ["303986753", "405419896"]
-        assert found[0]["at"] == "127.0.0.1"
+        assert found[0]["at"] == sim.address
+        assert (await session.identify(Address(405419896, "door-1")))["serial"] == "405419896"
 
 
 async def test_without_an_address_or_a_broadcast_the_board_is_not_there() -> None:

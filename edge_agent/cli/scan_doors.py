@@ -1,0 +1,80 @@
+"""`plantroom scan uhppote` asks all boards of a network at once; `plantroom scan zkteco` listens for who dials in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from drivers.base import LinkConfig
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def uhppote(
+    link: Annotated[
+        str,
+        typer.Option("--link", help="Our own address and where to ask: udp://0.0.0.0:60001?broadcast=192.168.1.255"),
+    ] = "udp://0.0.0.0:0?broadcast=255.255.255.255&allow=0.0.0.0/0",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for answers.", min=0.05, max=60)] = 2.5,
+    as_json: AsJson = False,
+) -> None:
+    """Find UHPPOTE boards by broadcast. Asks who they are, and changes nothing. Exit code 1 when none is found."""
+    from drivers.base import parse_link
+
+    config = parse_link(link, link_id=link.partition("?")[0])
+    if config.listen is not None and not config.listen.allow:
+        config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0",)))  # whoever answers is shown
+    found = asyncio.run(_boards(config, timeout))
+    _show(found, ("serial", "at", "firmware", "made", "mac"), "boards", link, as_json)
+
+
+def zkteco(
+    link: Annotated[
+        str, typer.Option("--link", help="Where terminals are set to dial in: http-listen://0.0.0.0:8090")
+    ] = "http-listen://0.0.0.0:8090?allow=0.0.0.0/0",
+    timeout: Annotated[float, typer.Option(help="Seconds to listen.", min=0.5, max=600)] = 35.0,
+    as_json: AsJson = False,
+) -> None:
+    """Hear which ZKTeco terminals dial in. Takes nothing from them: they keep their records. Exit code 1 when none comes."""
+    from drivers.base import parse_link
+
+    config = parse_link(link, link_id=link.partition("?")[0])
+    if config.listen is not None and not config.listen.allow:
+        config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0", "::/0")))
+    found = asyncio.run(_terminals(config, timeout))
+    _show(found, ("serial", "at", "DeviceType", "pushver", "requests"), "terminals", link, as_json)
+
+
+async def _boards(link: LinkConfig, timeout: float) -> list[Mapping[str, str]]:
+    from drivers.uhppote.driver import UhppoteDriver
+
+    async with UhppoteDriver().open(link) as session:
+        return sorted([facts async for facts in session.find(timeout)], key=lambda facts: facts["serial"])
+
+
+async def _terminals(link: LinkConfig, timeout: float) -> list[Mapping[str, str]]:
+    from drivers.zkteco.driver import ZktecoDriver
+
+    async with ZktecoDriver().open(link) as session:
+        await asyncio.sleep(timeout)
+        return [
+            {"serial": each.who, "at": each.peer, "requests": str(each.count), **each.facts}
+            for each in session.listener.admission.strangers.values()
+        ]
+
+
+def _show(found: Sequence[Mapping[str, str]], columns: Sequence[str], what: str, link: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"link": link, what: found}))
+    else:
+        for facts in found:
+            print("  ".join(f"{name} {facts[name]}" for name in columns if name in facts))
+        print(f"{len(found)} {what}")
+    if not found:
+        raise typer.Exit(1)
