@@ -35,4 +35,10 @@ if [ "$osdp/requirements.txt" -nt "$osdp/.venv/.ready" ]; then
   (python3 -m venv "$osdp/.venv" && "$osdp/.venv/bin/pip" install --quiet --disable-pip-version-check -r "$osdp/requirements.txt" \
     && touch "$osdp/.venv/.ready") >/dev/null 2>&1 || echo "not installed: libosdp (its tests will skip)"
 fi
+# node-mbus is compiled when it is installed, and needs a compiler: in a folder of its own, so that its failure spoils no other.
+mbus="$(dirname "$0")/peers/mbus"
+if command -v npm >/dev/null && [ ! -f "$mbus/node_modules/node-mbus/build/Release/mbus.node" ]; then
+  (cd "$mbus" && npm ci --silent --no-audit --no-fund && npm rebuild --ignore-scripts=false) >/dev/null 2>&1 \
+    || echo "not built: node-mbus (its test will skip)"
+fi
 exit 0
