@@ -29,9 +29,14 @@ def read_privacy(entry: PrivacyEntry, folder: Path, devices: Iterable[Device], p
             problems.add((*at, "secret"), f"the key has {len(text)} characters, {SHORTEST_KEY} are needed", step)
         elif own.id in {key.id for key in keys}:
             problems.add((*at, "id"), f"key id {own.id} is there twice", "give each key its own id, for ever")
+        elif _since_ms(own.since) in {key.since_ms for key in keys}:
+            problems.add(
+                (*at, "since"), "another key begins at the same time", "give the day from which on this one is used"
+            )
         else:
             keys.append(PseudonymKey(own.id, text.encode(), _since_ms(own.since)))
-    if not entry.keys and any(device.cls in _WITH_CARDS for device in devices):
+    is_needed = "pseudonym" in (entry.cards, entry.plates) and any(device.cls in _WITH_CARDS for device in devices)
+    if is_needed and not entry.keys:
         step = "give privacy.keys, the same for all agents that see the same cards"
         problems.warn(("privacy",), "no key for pseudonyms: this agent makes one that no other has", step)
     return Privacy(tuple(keys), entry.cards, entry.plates)

@@ -130,3 +130,18 @@ def test_full_queue_is_tried_again() -> None:
     broker.is_full = False
     documents.catch_up()
     assert broker.sent == [("site", b"s")]
+
+
+def test_an_alarm_that_was_cleared_while_nobody_could_say_so_is_taken_back() -> None:
+    broker = Broker()
+    documents = broker.documents()
+    documents.connected(False)
+    for rest in ("dev/door-1/meta", "alarm/door-1/tamper", "alarm/door-1/power"):
+        documents.set(rest, b"x")
+    broker.answer()
+    later = broker.documents()
+    later.set("dev/door-1/meta", b"x")
+    later.set("alarm/door-1/power", b"x")
+    broker.sent.clear()
+    later.connected(True)
+    assert broker.sent == [("alarm/door-1/tamper", b"")]
