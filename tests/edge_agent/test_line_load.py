@@ -110,3 +110,21 @@ def test_what_no_read_can_bring_is_said_at_its_device(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("share", "text"), [(1.37, "137 %"), (0.0042, "0.42 %"), (0.105, "10 %"), (0, "0 %")])
 def test_percent(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("baud", "secret", "needs_ms"), [(9600, "", 208), (9600, ", secret: {env: HOME}", 308), (38400, "", 66)]
+)
+def test_an_osdp_line_is_loaded_by_its_poll_cycle(tmp_path: Path, baud: int, secret: str, needs_ms: float) -> None:
+    """Eight readers, each polled every 200 ms: POLL and ACK of 9 bytes, 15 with a secure channel, and four silences' worth."""
+    rows = "".join(
+        f"  - {{id: door-{unit}, link: osdp-1, unit: {unit}, profile: generic-osdp-reader{secret}}}\n"
+        for unit in range(8)
+    )
+    links = f"osdp-1: {{kind: serial, path: /dev/ttyUSB0, baud: {baud}, parity: N, allow_overload: true}}"
+    config = load_config(agent_yaml(tmp_path, links, rows))
+    (load,) = link_loads(config.links, config.devices, load_drivers(config.devices))
+    (group,) = load.groups
+    assert (group.requests, group.period_s) == (8, 0.2)
+    assert group.seconds * 1000 == pytest.approx(needs_ms, abs=1)
+    assert load.is_overloaded is (baud == 9600)
