@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from firmware_sim.clock import Now
 from firmware_sim.faults import Faults
-from firmware_sim.pdu import ILLEGAL_ADDRESS, answer
+from firmware_sim.pdu import ILLEGAL_ADDRESS, answer, exception
 from firmware_sim.registers import COIL, HOLDING, INPUT, Cell, Holes, Image, Snapshot
 from firmware_sim.worlds import World
 
@@ -26,6 +26,8 @@ class Model:
     tables: Mapping[str, tuple[Cell, ...]] = field(default_factory=dict)
     bits: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """Table -> address -> quantity, for coils and discrete inputs."""
+    timed_coils: Mapping[int, str] = field(default_factory=dict)
+    """Coils that take any word by function 5 (a time), and the quantity that is written."""
     functions: frozenset[int] = READS
     holes: Holes = Holes.REFUSE
     filler: bytes = b"\0\0"
@@ -80,6 +82,9 @@ class Device:
         """The reply PDU of a device in good health, values refreshed as often as it measures."""
         self.requests += 1
         self._refresh()
+        if len(pdu) == 5 and pdu[0] == 5 and (quantity := self.model.timed_coils.get(int.from_bytes(pdu[1:3]))):
+            code = self._write([(quantity, int.from_bytes(pdu[3:]))])
+            return exception(5, code) if code else pdu
         return answer(self, pdu)
 
     def now(self) -> float:

@@ -28,6 +28,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "danfoss-vlt-fc102": (f"{_HERE}.danfoss:FC102", "frequency converter, parameter number times ten"),
     "generic-air-quality": (f"{_HERE}.room:AIR_QUALITY", "CO2, dust, temperature, humidity"),
     "waveshare-relay-8ch-d": (f"{_HERE}.room:RELAY_BOARD", "eight relays and eight inputs"),
+    "waveshare-relay-8ch-d-barrier": (f"{_HERE}.barrier:BARRIER", "vehicle barrier on a relay board, with cars"),
     "address": (f"{_HERE}.identity:ADDRESS", "every register holds its own address"),
 }
 """slug -> (import string, what it is). The slugs of real makes are the ids of the profiles that read them."""
