@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .call_http import http_call_rules
 from .call_modbus import modbus_call_rules
 from .findings import did_you_mean, shown
 from .rules_strings import strings_rules
 from .rules_write import write_rules
-from .schema import WHOLE_TYPES, Bacnet, Dlt645, Modbus, OpcUa, Point, Profile
+from .schema import WHOLE_TYPES, Bacnet, Dlt645, Http, Modbus, OpcUa, Point, Profile
 from .units import UNITS, suggest_unit
 from .vocabulary import PointDef, vocabulary
 from .yamlfile import KeyPath
@@ -42,6 +43,7 @@ def broken_rules(profile: Profile) -> Iterator[Broken]:
     yield from (Broken(*rule) for rule in write_rules(profile))
     yield from (Broken(*rule) for rule in strings_rules(profile))
     yield from (Broken(*rule) for rule in modbus_call_rules(profile))
+    yield from (Broken(*rule) for rule in http_call_rules(profile))
 
 
 def _class_and_system(profile: Profile) -> Iterator[Broken]:
@@ -166,6 +168,8 @@ def _address(profile: Profile, point: Point, path: KeyPath) -> Iterator[Broken]:
         yield Broken(path, f"{point.id} has no OPC UA address", "add node: or path:")
     if profile.protocol.startswith("dlt645-"):
         yield from _dlt645_address(profile.protocol, point, path)
+    if profile.protocol in ("isapi", "rest"):
+        yield from _http_address(point, path)
     if not isinstance(point.address, Modbus):
         return
     if point.address.table in ("input", "discrete") and point.access != "r":
@@ -175,6 +179,20 @@ def _address(profile: Profile, point: Point, path: KeyPath) -> Iterator[Broken]:
         last += (profile.instances.count - 1) * profile.instances.stride
     if last > 65535:
         yield Broken((*path, "reg"), f"register {last} is past 65535", "correct reg, or the instances")
+
+
+def _http_address(point: Point, path: KeyPath) -> Iterator[Broken]:
+    address = point.address
+    if not isinstance(address, Http):
+        yield Broken(path, f"{point.id} has no HTTP address", "add get: and pick:")
+        return
+    if point.access != "r":
+        yield Broken((*path, "access"), "points over HTTP are only read", "describe it under operations")
+    if (point.type == "str") != (address.shown is not None or point.id.endswith("_text")):
+        what = (
+            "a text, and its id does not end in _text" if point.type == "str" else f"a {point.type}, and shown a text"
+        )
+        yield Broken((*path, "type"), f"{point.id} is {what}", "correct type, or the id")
 
 
 def _dlt645_address(protocol: str, point: Point, path: KeyPath) -> Iterator[Broken]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
+from device_profiles.call_http import Check as Check
+from device_profiles.call_http import HttpCall, said_of
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, LinkError
 from device_profiles.reading import Raw
-from device_profiles.strict import Strict
 
 from .base import Address
 from .document import Document, pick
@@ -19,78 +20,15 @@ from .http_client import HttpClient
 from .http_points import encoded, fetch, filled, parsed, quoted
 
 _PAUSE_S = 0.2
-_PATH = r"^/[^\x00-\x20\x7f#]*$"
 
 
-class Expected(Strict):
-    """Something in the answer that says it was done."""
-
-    pick: str
-    equals: tuple[bool | int | float | str, ...] | bool | int | float | str
-
-
-class Check(Strict):
-    """A resource that shows the effect: asked until it does, for `within` seconds."""
-
-    get: str | None = Field(default=None, pattern=_PATH)
-    post: str | None = Field(default=None, pattern=_PATH)
-    body: str | dict[str, Any] | None = None
-    """What is posted to ask."""
-    pick: str
-    equals: tuple[bool | int | float | str, ...] | bool | int | float | str
-    within: float = Field(default=5, gt=0, le=120)
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.get is None) == (self.post is None):
-            raise ValueError("a check has either get, or post")
-        return self
-
-
-class Call(Strict):
-    """`call` of an operation: one request, what its answer must say, and what shows the effect.
-
-    `{unit}` is the device's unit and `{name}` an input, in path and body.
-    """
-
-    get: str | None = Field(default=None, pattern=_PATH)
-    put: str | None = Field(default=None, pattern=_PATH)
-    post: str | None = Field(default=None, pattern=_PATH)
-    delete: str | None = Field(default=None, pattern=_PATH)
-    body: str | dict[str, Any] | None = None
-    ok: Expected | None = None
-    check: Check | None = None
-    answer: dict[str, str] = Field(default_factory=dict)
-    """What of the answer is told, by name: the way to each."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if sum(path is not None for path in (self.get, self.put, self.post, self.delete)) != 1:
-            raise ValueError("a call has one of get, put, post and delete")
-        return self
-
-    @property
-    def request(self) -> tuple[str, str]:
-        """(method, path)."""
-        for method in ("get", "put", "post", "delete"):
-            path = getattr(self, method)
-            if path is not None:
-                return method.upper(), path
-        raise AssertionError("validated")
-
-
-def call_of(operation: Operation) -> Call:
+def call_of(operation: Operation) -> HttpCall:
     """Raises ConfigError for a `call` that is none."""
     try:
-        return Call.model_validate(operation.call)
+        return HttpCall.model_validate(operation.call)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        at = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{at or 'call'}: {first['msg']}",
-            where=f"operations.{operation.id}",
-            next_step="write call: {put: /path, body: .., check: {get: /path, pick: .., equals: ..}}",
-        ) from error
+        what, step = said_of(error)
+        raise ConfigError(what, where=f"operations.{operation.id}", next_step=step) from error
 
 
 def _fits(found: Document, wanted: Any) -> bool:

@@ -27,7 +27,7 @@ LinkText = Annotated[
     typer.Option(
         "--link",
         help="tcp://host:502, rtu+tcp://host:port, serial:/dev/ttyUSB0?baud=9600&parity=N, serial:COM3, "
-        "bacnet://192.168.1.10/24 (our address), opc.tcp://host:4840.",
+        "bacnet://192.168.1.10/24 (our address), opc.tcp://host:4840, http://192.168.1.64.",
     ),
 ]
 Unit = Annotated[
@@ -199,7 +199,9 @@ def _check_carries(protocol: str, link: LinkConfig, what: str) -> None:
 
     kinds = CARRIERS.get(protocol, ())
     if link.kind not in kinds:
+        http = "http://192.168.1.64 or https://192.168.1.64"
         shapes = {"bacnet": "bacnet://192.168.1.10/24", "opcua": "opc.tcp://host:4840"}
+        shapes |= dict.fromkeys(("isapi", "rest", "onvif"), http)
         step = f"give --link {shapes.get(protocol, 'tcp://host:502, rtu+tcp://host:port or serial:/dev/ttyUSB0')}"
         raise ConfigError(
             f"{what} is {protocol}, which a link of kind {link.kind} does not carry", where="--link", next_step=step
