@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from device_profiles.credential import Clear
 from drivers.listening import Occurrence
 from edge_agent.clock import Clock
 from edge_agent.events.alarms import CLEARED, RAISED, Alarms, Retain
@@ -21,6 +22,8 @@ from gateway.contract.topics import is_id
 
 NAMESPACE = "events"
 """Of the kept state: device id to `{index, era, last, correction, alarms}`."""
+_CALLS = ("call.raised", "call.answered")
+"""Who calls for help is to be found, so these have no pseudonyms."""
 _REMEMBERED = 2_000
 """Keys of records without an index that are known for repeats, a device."""
 _EARLIEST_MS, _AHEAD_MS = 1_577_836_800_000, 5 * 60_000
@@ -118,11 +121,11 @@ class Register:
         self._remember = remember
         self._retain = retain
         self._clock = clock
-        self._memory = memory
+        self._memory = dict(memory)
         self.privacy = privacy
         self.settle = settle
         self._devices: dict[str, _Device] = {}
-        for device_id in memory:
+        for device_id in tuple(memory):
             if devices is not None and device_id not in devices:
                 self.forget(device_id)
             else:
@@ -154,6 +157,7 @@ class Register:
         """The device is not configured any more."""
         self._of(device_id).alarms.end()
         del self._devices[device_id]
+        self._memory.pop(device_id, None)
         self._remember(NAMESPACE, device_id, None)
 
     def take(self, told: Occurrence) -> bool:
@@ -172,7 +176,7 @@ class Register:
             t_ms = max(now_ms, (device.last_ms or 0) + 1)
         data = dict(told.data)
         for name, clear in told.clear.items():
-            data[name] = self.privacy.written("plate" if name == "plate" else "card", clear, t_ms)
+            data[name] = clear.text if told.name in _CALLS else self._written(name, clear, t_ms)
         key = ":".join((told.key, *(str(data[name]) for name in sorted(told.clear))))
         key = f"{device.era}:{key}" if device.era else key
         if told.index is None and device.is_repeat(key):
@@ -198,6 +202,9 @@ class Register:
         if changed:
             self._tell_skew(told, now_ms)
         return True
+
+    def _written(self, field: str, clear: Clear, t_ms: int) -> str:
+        return self.privacy.written("plate" if field == "plate" else "card", clear, t_ms)
 
     def _refuse(self, device: _Device, told: Occurrence, reason: str) -> bool:
         """What profile or driver made of a message is no event. Its record counts as told, or it would come for ever."""

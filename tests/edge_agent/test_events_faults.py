@@ -192,3 +192,29 @@ async def test_a_device_that_dials_in_and_falls_silent_is_down_and_told_again_la
 def _state(site: Site) -> str | None:
     state = site.sink.state_of("door-1")
     return state.state if state is not None else None
+
+
+def test_a_call_for_help_has_no_pseudonym_and_none_is_left_out() -> None:
+    clock, disk = VirtualClock(), StrictDisk()
+    register = Site(doors_of(clock), disk, clock, [door()]).register
+    for number in range(500):
+        data = {"station": "lift 2", "sos": True}
+        assert register.take(Occurrence("door-1", "call.raised", f"press:{number}", data, {"by": Clear("4711")}))
+    disk.commit()
+    assert len(disk.rows) == 500
+    assert all(data == {"station": "lift 2", "sos": True, "by": "4711"} for data in disk.rows.values())
+
+
+async def test_a_device_that_comes_again_is_met_for_the_first_time() -> None:
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    disk.state["door-1"] = {"index": 2, "era": 0, "correction": 0, "alarms": {}}
+    for number in range(1, 6):
+        doors.happens(1, swipe(number, clock.wall_ms()))
+    site = Site(doors, disk, clock, [])
+    site.register.forget("door-1")
+    async with site.running():
+        site.poller.replace([door()])
+        await clock.advance(5)
+    assert disk.order == []
+    assert disk.state["door-1"]["index"] == 5
