@@ -57,7 +57,8 @@ def profile_text(points: int, *, poll: float) -> str:
     return yaml.safe_dump(head, sort_keys=False) + "points:\n" + "\n".join(rows) + "\n"
 
 
-def _agent_yaml(folder: Path, broker: int, devices: list[dict[str, Any]], links: dict[str, Any], **more: Any) -> Path:
+def agent_yaml(folder: Path, broker: int, devices: list[dict[str, Any]], links: dict[str, Any], **more: Any) -> Path:
+    """Writes the agent's configuration; `more` belongs to its section `agent`."""
     config = {
         "agent": {
             "id": "bench-1", "site": "bench", "name": "Bench", "tz": "UTC", "data_dir": str(folder / "agent"),
@@ -72,7 +73,8 @@ def _agent_yaml(folder: Path, broker: int, devices: list[dict[str, Any]], links:
     return path
 
 
-def _start(folder: Path, name: str, *arguments: str) -> Program:
+def start(folder: Path, name: str, *arguments: str) -> Program:
+    """A Python module as a process, its log in the folder."""
     return Program(name, [sys.executable, "-m", *arguments], folder / "logs" / f"{name}.log")
 
 
@@ -88,16 +90,16 @@ def rss_mb(pid: int) -> float:
 
 
 @contextmanager
-def _centre(folder: Path) -> Iterator[tuple[int, str]]:
+def centre(folder: Path) -> Iterator[tuple[int, str]]:
     """Broker and gateway as processes: (broker's port, address of the API)."""
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        broker = _start(folder, "broker", "gateway.broker")
+        broker = start(folder, "broker", "gateway.broker")
         stack.callback(broker.stop)
         port = int(broker.ready()["port"])
         config = folder / "gateway.yaml"
         config.write_text(yaml.safe_dump(gateway_config(folder, port, 0), sort_keys=False))
-        gateway = _start(folder, "gateway", "edge_agent.cli", "gateway", str(config), "--ready")
+        gateway = start(folder, "gateway", "edge_agent.cli", "gateway", str(config), "--ready")
         stack.callback(gateway.stop)
         yield port, str(gateway.ready()["page"])
 
@@ -105,14 +107,15 @@ def _centre(folder: Path) -> Iterator[tuple[int, str]]:
 @contextmanager
 def _servers(folder: Path, count: int) -> Iterator[list[int]]:
     """Fast Modbus TCP servers that answer 124 holding registers: their ports."""
-    program = _start(folder, "sim", "edge_agent.cli", "sim", "bench-server", "--ports", str(count))
+    program = start(folder, "sim", "edge_agent.cli", "sim", "bench-server", "--ports", str(count))
     try:
         yield list(program.ready()["ports"])
     finally:
         program.stop()
 
 
-def _until(socket: Path, agent: Program, what: str, least: float, limit_s: float = 30.0) -> Mapping[str, Any]:
+def until(socket: Path, agent: Program, what: str, least: float, limit_s: float = 30.0) -> Mapping[str, Any]:
+    """The agent's status once a figure of it is there. Raises the program's failure."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         agent.check()
@@ -130,8 +133,8 @@ def _running(devices: int, points: int, poll: float, folder: Path, broker: int, 
     (folder / "profiles" / f"{_PROFILE}.yaml").write_text(profile_text(points, poll=poll))
     links = {f"tcp-{n}": f"tcp://127.0.0.1:{ports[n % len(ports)]}" for n in range(devices)}
     listed = [{"id": f"meter-{n}", "link": f"tcp-{n}", "unit": 1, "profile": _PROFILE} for n in range(devices)]
-    config = _agent_yaml(folder, broker, listed, links)
-    agent = _start(folder, "agent", "edge_agent.cli", "run", str(config))
+    config = agent_yaml(folder, broker, listed, links)
+    agent = start(folder, "agent", "edge_agent.cli", "run", str(config))
     try:
         yield agent
     finally:
@@ -145,9 +148,9 @@ def bench_agent(seconds: float = 12.0) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="plantroom-bench-") as name:
         folder = Path(name)
-        with _centre(folder) as (broker, _), _servers(folder, DEVICES) as ports:
+        with centre(folder) as (broker, _), _servers(folder, DEVICES) as ports:
             with _running(DEVICES, POINTS, 0.001, folder, broker, ports) as agent:
-                before = _until(folder / "agent.sock", agent, "values", DEVICES * POINTS)
+                before = until(folder / "agent.sock", agent, "values", DEVICES * POINTS)
                 began = cpu_s(agent.process.pid)
                 time.sleep(seconds)
                 after = ask(folder / "agent.sock", "status")
@@ -171,7 +174,7 @@ def bench_agent(seconds: float = 12.0) -> dict[str, Any]:
 
 def _naive(folder: Path, broker: int, port: int) -> float:
     """Points a second of processor of the straightforward pipeline, in a process of its own."""
-    program = _start(folder, "naive", "edge_agent.bench_naive", str(port), str(broker))
+    program = start(folder, "naive", "edge_agent.bench_naive", str(port), str(broker))
     try:
         return float(program.ready()["points_per_core_s"])
     finally:
@@ -182,12 +185,12 @@ def bench_idle(seconds: float = 15.0) -> dict[str, Any]:
     """100 points a second over Modbus TCP: memory, processor and the time from start to the first reading."""
     with tempfile.TemporaryDirectory(prefix="plantroom-bench-") as name:
         folder = Path(name)
-        with _centre(folder) as (broker, _), _servers(folder, 5) as ports:
+        with centre(folder) as (broker, _), _servers(folder, 5) as ports:
             began = time.monotonic()
             with _running(5, 20, 1.0, folder, broker, ports) as agent:
-                _until(folder / "agent.sock", agent, "values", 1)
+                until(folder / "agent.sock", agent, "values", 1)
                 first = time.monotonic() - began
-                _until(folder / "agent.sock", agent, "values", 300)
+                until(folder / "agent.sock", agent, "values", 300)
                 used, at = cpu_s(agent.process.pid), time.monotonic()
                 time.sleep(seconds)
                 share = (cpu_s(agent.process.pid) - used) / (time.monotonic() - at)
@@ -200,11 +203,11 @@ def bench_live(seconds: float = 20.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="plantroom-bench-") as name:
         folder = Path(name)
         with (
-            _centre(folder) as (broker, page),
+            centre(folder) as (broker, page),
             _servers(folder, 20) as ports,
             _running(20, 50, 1.0, folder, broker, ports) as agent,
         ):
-            _until(folder / "agent.sock", agent, "values", 1000)
+            until(folder / "agent.sock", agent, "values", 1000)
             time.sleep(seconds)
             with urllib.request.urlopen(page.rstrip("/") + "/healthz", timeout=10) as answer:
                 latency = json.load(answer)["ingest"]["latency_ms"]

@@ -20,6 +20,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "line": ("drivers.modbus.bench:bench_line", "requests on a paced serial line against the theoretical rate"),
     "dlt645": ("drivers.dlt645.bench:bench_dlt645", "meters on a 2400 baud line against the theoretical rate"),
     "osdp": ("drivers.osdp.bench:bench_osdp", "32 OSDP readers on four lines at 38400 Bd while cards are presented"),
+    "osdp-store": ("edge_agent.bench_osdp:bench_osdp_store", "from a card at one of 32 OSDP readers to its row"),
     "decode": ("drivers.bench_decode:bench_decode", "a megabyte of noise through each frame decoder"),
     "bacnet": ("drivers.bacnet.bench:bench_bacnet_rpm", "50 points by ReadPropertyMultiple beside bacpypes3"),
     "bacnet-fleet": (
