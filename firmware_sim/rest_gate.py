@@ -60,7 +60,9 @@ class RestGate(HttpHost):
         here = self.position
         if self.obstructed and 0 < here < 1:
             return "obstructed"
-        return {0.0: "closed", 1.0: "open"}.get(here, "opening" if self._target else "closing")
+        if self._target:
+            return "open" if here == 1 else "opening"
+        return "closed" if here == 0 else "closing"
 
     def act(self, action: str) -> bool:
         """False for an action that there is not, or that it refuses: it does not close onto what stands in its way."""
