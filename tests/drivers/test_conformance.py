@@ -236,6 +236,8 @@ WorldOf = Callable[[], contextlib.AbstractAsyncContextManager[World]]
 
 
 ELSEWHERE = {
+    "uhppote": "no registers: what it promises is in test_uhppote_session.py",
+    "zkteco-push": "nothing is asked: what it promises is in test_zkteco_session.py",
     "strings": "no registers: what it promises is in test_strings_line.py and test_strings_display.py",
 }
 """Drivers that keep the promises of this suite in tests of their own, and why."""
