@@ -42,7 +42,6 @@ class OsdpSession:
         self.dropped = 0
         """Occurrences that nobody took in time."""
         self._owner = owner
-        self._now = now
         self._loop = asyncio.get_running_loop()
         self._cycle = Cycle(owner.link, self._from_line)
         self._running = self._loop.create_task(owner.call(self._cycle.run), name=f"osdp {owner.link.id}")
@@ -253,7 +252,7 @@ class OsdpSession:
                 return
             if card is not None and source.event == "card.read":
                 data["bits"] = len(card.bits)
-        if told.count and source.event == "keypad.entered":
+        if source.event == "keypad.entered":
             data["count"] = told.count
         if listened.direction is not None and source.event in ("card.read", "keypad.entered"):
             data["dir"] = listened.direction
@@ -266,8 +265,7 @@ class OsdpSession:
         self._told += 1
         # a reader numbers nothing and has no clock: when the line was opened and how many came since tell them apart
         key = f"heard:{self._began_ms}:{self._told}"
-        t_ms = int(self._now() * 1000)
-        self._waiting.append(Occurrence(listened.address.device, source.event, key, data, clear, t_ms))
+        self._waiting.append(Occurrence(listened.address.device, source.event, key, data, clear))
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[0]
             self.dropped += 1
