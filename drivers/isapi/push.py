@@ -53,7 +53,7 @@ class PushSession:
         self._happening = Happening(listener.counts)
         self._listened: dict[str, Listened] = {}
         self._heard: dict[str, _Heard] = {}
-        listener.add("*", _WAY, self._pushed, limit=_LIMIT)
+        listener.add("*", _WAY, self._pushed, limit=_LIMIT, private=True)
 
     @property
     def counts(self) -> WireCount:

@@ -341,3 +341,28 @@ async def test_nobody_is_there(tmp_path: Path) -> None:
     with pytest.raises(LinkRefused):
         async with session_of(terminal, tmp_path):
             pass
+
+
+async def test_no_card_and_no_plate_stands_in_a_trace(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def trace(direction: str, frame: bytes, remark: str) -> None:
+        seen.append(f"{direction} {frame!r} {remark}")
+
+    door = listened("hikvision-ds-k1t", device="door-1")
+    async with Terminal(password="pw-9-secret") as terminal:
+        terminal.swipe("7712345")
+        (tmp_path / "password").write_text("pw-9-secret")
+        own = HttpLink(user="admin", password_file=str(tmp_path / "password"))
+        link = LinkConfig("host", "http", host="127.0.0.1", port=terminal.port, timeout_s=3, http=own)
+        async with IsapiDriver().open(link, trace) as session:
+            assert isinstance(session, IsapiSession)
+            async with hearing(session, door) as reader:
+                assert len(await recalled(session, door, 0)) == 1
+                terminal.swipe("7754321")
+                await reader.until(lambda told: len(told) == 1)
+    text = "\n".join(seen)
+    assert "AcsEvent" in text
+    assert "(hidden)" in text
+    for secret in ("7712345", "7754321", "Somebody", "pw-9-secret"):
+        assert secret not in text
