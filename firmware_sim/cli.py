@@ -20,6 +20,7 @@ from firmware_sim.doors_cli import uhppote, zkteco
 from firmware_sim.http_cli import isapi, rest
 from firmware_sim.meter_cli import meter
 from firmware_sim.meters_cli import cjt188, mbus
+from firmware_sim.morning_cli import morning
 from firmware_sim.opcua.cli import opcua
 from firmware_sim.osdp_cli import osdp
 from firmware_sim.strings_cli import strings
@@ -272,6 +273,7 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
 
 app.command("opcua")(opcua)
 app.command("meter")(meter)
+app.command("morning")(morning)
 app.command("cjt188")(cjt188)
 app.command("mbus")(mbus)
 app.command("osdp")(osdp)

@@ -37,6 +37,9 @@ def command(
     plant_room: Annotated[
         bool, typer.Option("--plant-room/--no-plant-room", help="With BACnet and OPC UA devices.")
     ] = True,
+    morning: Annotated[
+        bool, typer.Option("--morning/--no-morning", help="With meters, readers, doors, cameras and people.")
+    ] = True,
 ) -> None:
     """Run simulated devices, a broker, the agent, ingest, the store and the page; nothing needs to be installed.
 
@@ -53,7 +56,7 @@ def command(
         stop = _on_signals()
         if not as_json:
             print("starting simulated devices, broker, gateway and agent ...", flush=True)
-        campus = stack.enter_context(Campus(folder, port=port, speed=speed, plant_room=plant_room))
+        campus = stack.enter_context(Campus(folder, port=port, speed=speed, plant_room=plant_room, morning=morning))
         until = time.monotonic() + (seconds if seconds is not None else float("inf"))
         if as_json or not sys.stdout.isatty():
             if not as_json:

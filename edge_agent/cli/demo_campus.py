@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -101,13 +102,16 @@ class Program:
 class Campus:
     """`with Campus(folder) as campus:` everything runs; `campus.page` is where to look."""
 
-    def __init__(self, folder: Path, *, port: int = 0, speed: float = 1.0, plant_room: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, speed: float = 1.0, plant_room: bool = True, morning: bool = True
+    ) -> None:
         self.folder = folder
         self.socket = folder / "agent.sock"
         self.page = ""
         self._port = port
         self._speed = speed
         self._plant_room = plant_room
+        self._morning = morning
         self._programs: list[Program] = []
 
     def __enter__(self) -> Campus:
@@ -128,6 +132,10 @@ class Campus:
         plant = None
         if self._plant_room:
             plant = self._start("plant", [*sim, "opcua", "--pki", str(self.folder / "plant"), "--json"])
+        people = None
+        if self._morning:
+            where = ["--dir", str(self.folder / "secrets"), "--listen-port", str(_free_port()), "--tz", _zone()]
+            people = self._start("morning", [*sim, "morning", *where, "--json"])
         flags = ["--dir", str(self.folder), "--json", "--speed", str(self._speed)]
         simulated = self._start("sim", [*sim, "demo", *flags, "--plant-room" if plant else "--no-plant-room"])
         broker = self._start("broker", ["gateway.broker"])
@@ -140,7 +148,12 @@ class Campus:
         if endpoint is not None:
             trust(self.folder)
         config = self.folder / "agent.yaml"
-        config.write_text(yaml.safe_dump(agent_config(self.folder, broker_port, devices, endpoint), sort_keys=False))
+        found = agent_config(self.folder, broker_port, devices, endpoint)
+        if people is not None:
+            more = people.ready()
+            found["links"] |= more["links"]
+            found["devices"] += more["devices"]
+        config.write_text(yaml.safe_dump(found, sort_keys=False))
         self.page = str(centre.ready()["page"])
         self._await_agent(self._start("agent", ["edge_agent.cli", "run", str(config)]))
 
@@ -162,7 +175,7 @@ class Campus:
         return program
 
     def program(self, name: str) -> Program:
-        """One of plant, sim, broker, gateway and agent."""
+        """One of plant, morning, sim, broker, gateway and agent."""
         return next(program for program in self._programs if program.name == name)
 
     def check(self) -> None:
@@ -266,6 +279,13 @@ def _entry(device: Mapping[str, Any], end: str, profile: str, prefix: str) -> di
         else 5,
     }
     return {key: value for key, value in entry.items() if value not in ("", None)}
+
+
+def _free_port() -> int:
+    """A TCP port of loopback that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _zone() -> str:

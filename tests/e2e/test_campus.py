@@ -50,7 +50,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with Campus(tmp_path_factory.mktemp("campus"), speed=STANDING_STILL, plant_room=False) as campus:
+    with Campus(tmp_path_factory.mktemp("campus"), speed=STANDING_STILL, plant_room=False, morning=False) as campus:
         found = Running(campus)
         until(lambda: _has_every_point(found), "a reading of every point")
         yield found

@@ -18,7 +18,7 @@ SETPOINT = "supply_air_temperature_setpoint"
 
 @pytest.fixture(scope="module")
 def campus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
-    with Campus(tmp_path_factory.mktemp("plant")) as running:
+    with Campus(tmp_path_factory.mktemp("plant"), morning=False) as running:
         yield running
 
 
