@@ -146,17 +146,16 @@ class StringsSession:
 
     def _note(self, station: Station, heard: Heard, now: float) -> None:
         try:
-            event = station.take(heard, time.time_ns() // 1_000_000, now)
+            events = station.take(heard, time.time_ns() // 1_000_000, now)
         except CredentialError as error:
             self._refuse([station], str(error), b"")
             return
-        if event is None:
-            return
-        if len(self._events) >= _MOST_EVENTS:
-            self._events.popleft()
-            self.dropped += 1
-        self._events.append(event)
-        self._happened.set()
+        for event in events:
+            if len(self._events) >= _MOST_EVENTS:
+                self._events.popleft()
+                self.dropped += 1
+            self._events.append(event)
+            self._happened.set()
 
     def _refuse(self, stations: Sequence[Station], reason: str, shown: bytes) -> None:
         self.counts.errors[reason] = self.counts.errors.get(reason, 0) + 1

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from device_profiles.credential import Clear, Credential, CredentialError
-from device_profiles.events import source_of
+from device_profiles.events import EventName, source_of
 from device_profiles.strings_codec import Heard, Language, Scalar
 from drivers.base import Address
 from drivers.listening import Listened, Occurrence
 
 REPEAT_S = 60.0
 """The same bytes with the same record number within this time are one record that was sent again."""
+EVERY = "*"
+"""The `id` of an `alarm.cleared` that ends all alarms of the device."""
 _ANSWERS = 32
+_MOST_ALARMS = 2000
 _WITH_DIRECTION = ("access.", "card.", "gate.", "vehicle.", "keypad.")
 _NOT_ID = re.compile(r"[^a-z0-9_-]+")
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -43,34 +46,57 @@ class Station:
     records: dict[str, tuple[bytes, float]] = field(default_factory=dict)
     """By frame: the last one with a record number."""
     told: int = 0
+    alarms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Raised since the link was opened, and not cleared: by id, what was said of them."""
 
     def is_meant(self, heard: Heard) -> bool:
         """A frame with a `unit` is for the device of that unit; one without is for whoever is there."""
         unit = heard.values.get("unit")
         return unit is None or str(unit) == str(self.address.unit)
 
-    def take(self, heard: Heard, t_ms: int, now: float) -> Occurrence | None:
-        """Notes a frame; gives the event that it is, if any. Raises CredentialError for a card that is none."""
+    def take(self, heard: Heard, t_ms: int, now: float) -> tuple[Occurrence, ...]:
+        """Notes a frame; gives the event that it is, if any: a reset (`id: "*"`) is the end of each alarm that was raised here.
+
+        Raises CredentialError for a card that is none.
+        """
         self.heard += 1
         self.heard_at = now
         self.latest[heard.frame] = (heard, t_ms, now)
         if heard.frame in self.waits and not self.answers.full():
             self.answers.put_nowait(heard)
         if self.listened is None or self._is_repeat(heard, now):
-            return None
+            return ()
         source = source_of(self.listened.events, {"frame": heard.frame, **heard.values})
         if source is None or source.event is None:
-            return None
+            return ()
         data = {name: _filled(value, heard.values) for name, value in source.data.items()}
+        if source.event == "alarm.cleared" and data.get("id") == EVERY:
+            ended, self.alarms = self.alarms, {}
+            return tuple(self._occurrence(source.event, heard, t_ms, alarm, {}) for alarm in ended.values())
         if "id" in data:
             data["id"] = _as_id(str(data["id"]))
+            self._remember(source.event, data)
         if self.listened.direction and source.event.startswith(_WITH_DIRECTION):
             data.setdefault("dir", self.listened.direction)
         if "digits" in heard.texts:
             data["count"] = len(heard.texts["digits"].strip())
-        self.told += 1
         clear = self._clear(heard, self.listened.credential)
-        return Occurrence(self.address.device, source.event, f"{heard.frame}:{t_ms}:{self.told}", data, clear)
+        return (self._occurrence(source.event, heard, t_ms, data, clear),)
+
+    def _occurrence(
+        self, name: EventName, heard: Heard, t_ms: int, data: Mapping[str, Any], clear: Mapping[str, Clear]
+    ) -> Occurrence:
+        self.told += 1
+        return Occurrence(self.address.device, name, f"{heard.frame}:{t_ms}:{self.told}", data, clear)
+
+    def _remember(self, name: EventName, data: Mapping[str, Any]) -> None:
+        """Which alarms a reset would end; a panel that has more than anybody wires loses the oldest."""
+        if name == "alarm.raised":
+            self.alarms[data["id"]] = data
+            if len(self.alarms) > _MOST_ALARMS:
+                del self.alarms[next(iter(self.alarms))]
+        elif name == "alarm.cleared":
+            self.alarms.pop(data["id"], None)
 
     def _is_repeat(self, heard: Heard, now: float) -> bool:
         if "index" not in heard.values:

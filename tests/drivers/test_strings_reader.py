@@ -32,8 +32,7 @@ def card_of(profile_id: str, wire: bytes) -> str:
     device = Address(1, "reader", strings=of.strings)
     station = Station(device, language, 0.0, Listened(device, of.events, of.credential))
     [heard] = Decoder(language).feed(wire)
-    event = station.take(heard, 0, 0.0)  # type: ignore[arg-type]
-    assert event is not None
+    [event] = station.take(heard, 0, 0.0)  # type: ignore[arg-type]
     return event.clear["card"].text
 
 
