@@ -40,6 +40,8 @@ class Terminal(IsapiHost):
         """Records are kept and not told: the network was away."""
         self.knows_begin = True
         self.replays = 0
+        self.has_search = True
+        """False is firmware that answers notSupport to searches for records."""
         self.door_open = False
         self.locked = True
         self.mode = 4
@@ -134,6 +136,8 @@ class Terminal(IsapiHost):
             return self._door(between(await request.text(), "cmd"))
         if request.path == "/ISAPI/AccessControl/AcsEvent" and request.method == "POST":
             self.searches += 1
+            if not self.has_search:
+                return status(4, "Invalid Operation")
             try:
                 return self._search((await request.json())["AcsEventCond"])
             except (ValueError, KeyError, TypeError):

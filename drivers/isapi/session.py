@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,8 @@ _INFO = "/ISAPI/System/deviceInfo"
 _TIME = "/ISAPI/System/time"
 _FACTS = {"model": "model", "serial": "serialNumber", "firmware": "firmwareVersion"}
 _MOST_PICTURE = 8 << 20
+_NO_SEARCH = (400, 403, 404, 405, 501)
+"""HTTP statuses of a terminal without a search for records, or whose user may not search."""
 _STORED_S = 300.0
 """How long the disk may take with a live event before its device is not waited for any more."""
 
@@ -42,6 +45,8 @@ class IsapiSession:
         self._happening = Happening(client.counts)
         self._listened: dict[str, Listened] = {}
         self.stream = stream or AlertStream(client, self._take)
+        self._forgetful: set[str] = set()
+        """Devices that number their records and do not let them be searched: those have no index, and are told live only."""
         self._scanned: dict[str, tuple[int, int]] = {}
         """(highest number with an event, highest number looked at): records between them are none, and not asked for again."""
 
@@ -138,8 +143,10 @@ class IsapiSession:
     async def listen(self, device: Listened) -> None:
         """Raises DeviceError when the alert stream does not begin, LinkError."""
         self._listened[device.address.device] = device
-        if device.events:
-            await self.stream.open()
+        if not device.events:
+            return
+        await self.kept(device.address)
+        await self.stream.open()
 
     async def forget(self, device: Address) -> None:
         """The stream ends with the last one who listens."""
@@ -161,6 +168,8 @@ class IsapiSession:
         if device is None:
             return
         told = self._happening.occurrence(device, message)
+        if told is not None and device.address.device in self._forgetful:
+            told = replace(told, index=None)
         if told is not None and not await self._handover.deliver([told], _STORED_S):
             self._handover.dropped += 1
 
@@ -168,7 +177,14 @@ class IsapiSession:
         """(oldest, newest) number of the records with an event; None for a device that keeps none."""
         if not self._keeps_records(device):
             return None
-        ends = await records.kept(self._client, self._where(device))
+        try:
+            ends = await records.kept(self._client, self._where(device))
+        except DeviceRefused as error:
+            if error.code not in _NO_SEARCH:
+                raise
+            self._forgetful.add(device.device)
+            return None
+        self._forgetful.discard(device.device)
         if ends is None:
             return None
         told, looked = self._scanned.get(device.device, (0, -1))
@@ -179,7 +195,7 @@ class IsapiSession:
     async def recall_events(self, device: Address, after: int) -> AsyncIterator[Sequence[Occurrence]]:
         """See drivers.listening.CanRecallEvents."""
         listened = self._listened.get(device.device)
-        if listened is None or not self._keeps_records(device):
+        if listened is None or device.device in self._forgetful or not self._keeps_records(device):
             return
         told, looked = self._scanned.get(device.device, (-1, -1))
         begin = looked if after == told else after

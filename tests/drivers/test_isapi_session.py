@@ -366,3 +366,15 @@ async def test_no_card_and_no_plate_stands_in_a_trace(tmp_path: Path) -> None:
     assert "(hidden)" in text
     for secret in ("7712345", "7754321", "Somebody", "pw-9-secret"):
         assert secret not in text
+
+
+async def test_a_terminal_without_a_search_tells_its_records_live_and_without_a_number(tmp_path: Path) -> None:
+    door = listened("hikvision-ds-k1t", device="door-1")
+    async with Terminal(password="pw") as terminal, session_of(terminal, tmp_path) as session:
+        terminal.has_search = False
+        async with hearing(session, door) as reader:
+            assert await session.kept(door.address) is None
+            terminal.swipe("1234567")
+            [told] = await reader.until(lambda told: len(told) == 1)
+        assert (told.index, told.key) == (None, "record:1"), "a number would have the agent wait for its memory"
+        assert await recalled(session, door, 0) == []
