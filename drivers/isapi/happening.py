@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -88,6 +88,11 @@ class Happening:
 
     def _note(self, why: str) -> None:
         self.counts.errors[why] = self.counts.errors.get(why, 0) + 1
+
+
+def unnumbered(told: Occurrence) -> Occurrence:
+    """The same of a device whose memory nobody reads: its number orders nothing, and begins anew when the memory is wiped."""
+    return told if told.index is None else replace(told, index=None, key=f"{told.key}:{told.t_ms}")
 
 
 def _data(event: str, device: Listened, message: Message) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from drivers.handover import Handover
 from drivers.http_listener import Answer, HttpListener, Visit, open_listener
 from drivers.listening import Listened, Occurrence
 
-from .happening import Happening
+from .happening import Happening, unnumbered
 from .messages import message_of
 from .multipart import Multipart, boundary_of
 
@@ -134,7 +134,7 @@ class PushSession:
                 continue
             told = None if message is None else self._happening.occurrence(device, message)
             if told is not None:
-                found.append(told)
+                found.append(unnumbered(told))
         if await self._handover.deliver(found, _STORED_S):
             return Answer()
         return Answer(status=503, body=b"not stored")

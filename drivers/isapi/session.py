@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +20,7 @@ from drivers.http_client import HttpClient
 from drivers.listening import Listened, Occurrence
 
 from . import records
-from .happening import Happening
+from .happening import Happening, unnumbered
 from .messages import Message
 from .stream import AlertStream
 
@@ -169,7 +168,7 @@ class IsapiSession:
             return
         told = self._happening.occurrence(device, message)
         if told is not None and device.address.device in self._forgetful:
-            told = replace(told, index=None)
+            told = unnumbered(told)
         if told is not None and not await self._handover.deliver([told], _STORED_S):
             self._handover.dropped += 1
 
