@@ -7,6 +7,7 @@ that a link whose devices have no requests stays silent. `peer` is the other sid
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -185,7 +186,8 @@ async def _tcp(link: LinkConfig, take: Take, lost: Lost) -> AsyncIterator[Channe
         raise LinkTimeout(what, where=link.where, next_step="check the address and the network") from error
     except OSError as error:
         step = "check address and port; many devices allow one connection only"
-        raise LinkRefused(f"cannot connect: {error.strerror or error}", where=link.where, next_step=step) from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise LinkRefused(f"cannot connect: {why}", where=link.where, next_step=step) from error
 
     async def read() -> None:
         try:
