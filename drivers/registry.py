@@ -23,6 +23,7 @@ DRIVERS: dict[str, str] = {
     "strings": "drivers.strings.driver:StringsDriver",
     "uhppote": "drivers.uhppote.driver:UhppoteDriver",
     "osdp": "drivers.osdp.driver:OsdpDriver",
+    "onvif": "drivers.onvif.driver:OnvifDriver",
     "pjlink": "drivers.pjlink.driver:PjlinkDriver",
     "zkteco-push": "drivers.zkteco.driver:ZktecoDriver",
     "fake": "drivers.fake:FakeDriver",

@@ -182,7 +182,7 @@ def test_inputs_there_and_back(number: int) -> None:
 
 
 def test_every_answer_of_the_specification() -> None:
-    table = {
+    table: dict[str, dict[str, Any]] = {
         "power": {"0": 0, "1": 1, "2": 2, "3": 3}, "input": {"11": 11, "36": 36, "5Z": 535, "61": 61},
         "picture_mute": {"11": True, "21": False, "31": True, "30": False}, "audio_mute": {"11": False, "21": True},
         "lamp_hours:2": {"10 1 20 0": 20}, "lamp_on:2": {"10 1 20 0": False}, "error:temperature": {"002000": 2},

@@ -1,0 +1,233 @@
+"""Requests of ONVIF's services by onvif-zeep-async, sent by our own HTTP client; answers as plain mappings.
+
+The library knows the services' WSDL files (it ships them) and WS-Security. Connections, login, TLS, limits and the parsing of
+what a device sends are ours, so that neither a bomb nor an exception of zeep gets any further. Import it off the event loop: it
+costs about a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+_HANDLERS = tuple(logging.getLogger().handlers)
+import onvif  # noqa: E402
+from lxml import etree  # noqa: E402
+from onvif.client import ONVIFService, UsernameDigestTokenDtDiff  # noqa: E402
+from onvif.definition import SERVICES  # noqa: E402
+from onvif.exceptions import ONVIFError  # noqa: E402
+from zeep import Settings  # noqa: E402
+from zeep.exceptions import Error as ZeepError  # noqa: E402
+
+from device_profiles.errors import ConfigError, DeviceMismatch, DeviceRefused  # noqa: E402
+from device_profiles.secrets import Secret, secret_text  # noqa: E402
+from drivers.document import DocumentError, parse_xml, pick  # noqa: E402
+from drivers.http_client import HttpClient, Reply  # noqa: E402
+from drivers.http_login import Lockout, stamp_of  # noqa: E402
+
+for _handler in set(logging.getLogger().handlers) - set(_HANDLERS):
+    logging.getLogger().removeHandler(_handler)  # the library sets up logging for the whole process
+
+_FOLDER = Path(onvif.__file__).parent / "wsdl"
+_RAW = Settings(strict=False, raw_response=True)
+_TYPE = "application/soap+xml; charset=utf-8"
+_STATUS = {
+    "NotAuthorized": "BadUserAccessDenied", "ActionNotSupported": "BadNotSupported", "InvalidArgVal": "BadOutOfRange",
+    "NoEntity": "BadNodeIdUnknown", "NoProfile": "BadNodeIdUnknown", "NoSource": "BadNodeIdUnknown",
+    "OperationProhibited": "BadUserAccessDenied", "UnknownAction": "BadNotSupported",
+}  # fmt: skip
+"""Subcode of a fault: ONVIF Core Specification 24.06, 5.8.2."""
+Body = Mapping[str, Any]
+
+
+class _Transport:
+    """What zeep sends goes through the link's own client. `waits_s` is that of the next request."""
+
+    cache = None
+
+    def __init__(self, soap: Soap) -> None:
+        self._soap = soap
+
+    async def post_xml(self, address: str, envelope: Any, headers: Mapping[str, str]) -> Reply:
+        """`address` is the path on the device's host, after the place holder that zeep wants to see."""
+        action = headers.get("SOAPAction", "").strip('"')
+        kind = _TYPE + (f'; action="{action}"' if action else "")
+        path, _, waits = address.removeprefix("http://device").rpartition("#")
+        return await self._soap.client.request(
+            "POST", path, body=etree.tostring(envelope, xml_declaration=True, encoding="utf-8"), content_type=kind,
+            waits_s=float(waits), any_status=True, where=self._soap.where,
+        )  # fmt: skip
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class Soap:
+    """The services of one host."""
+
+    def __init__(self, client: HttpClient, lockout: Lockout, user: str, password_file: str) -> None:
+        self.client = client
+        self.where = client.link.where
+        self._lockout = lockout
+        self._password_file = password_file
+        self._user = user
+        self._stamp = stamp_of(password_file)
+        self._token = UsernameDigestTokenDtDiff(user, _password(password_file), use_digest=True) if user else None
+        self._services: dict[str, ONVIFService] = {}
+
+    @property
+    def user(self) -> str:
+        """ "" where nobody logs in."""
+        return self._user
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Our logins carry the time that the device believes in: it refuses others as replays."""
+        if self._token is not None:
+            self._token.dt_diff = timedelta(seconds=ahead_s)
+
+    async def ask(
+        self,
+        service: str,
+        operation: str,
+        path: str,
+        *,
+        login: bool = True,
+        waits_s: float = 0.0,
+        headers: tuple[Any, ...] = (),
+        **params: Any,
+    ) -> Body:
+        """The content of `{operation}Response`.
+
+        Raises DeviceRefused for a fault; DeviceMismatch for what is no answer; other DeviceError, LinkError.
+        """
+        return pick_body(await self.ask_raw(
+            service, operation, path, login=login, waits_s=waits_s, headers=headers, **params
+        ), operation, self.where)  # fmt: skip
+
+    async def ask_raw(
+        self,
+        service: str,
+        operation: str,
+        path: str,
+        *,
+        login: bool,
+        waits_s: float,
+        headers: tuple[Any, ...],
+        **params: Any,
+    ) -> bytes:
+        """The bytes of an answer that is a safe XML document and no fault."""
+        own = await self._service(service)
+        if self._token is not None and self._stamp != (stamp := stamp_of(self._password_file)):
+            self._stamp, self._token.password = stamp, _password(self._password_file)
+        zeep_client = own.zeep_client if login and self._token is not None else own.zeep_client_authless
+        assert zeep_client is not None
+        zeep_client.settings = _RAW
+        binding = "{{{ns}}}{binding}".format(**SERVICES[service])
+        if headers:
+            params["_soapheaders"] = list(headers)
+        try:
+            proxy = zeep_client.create_service(binding, f"http://device{path}#{waits_s:g}")
+            reply: Reply = await getattr(proxy, operation)(**params)
+        except (ZeepError, ONVIFError, etree.LxmlError, AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"{operation} cannot be put into words ({str(error)[:120]})", where=self.where) from error
+        self._check(reply, operation, is_login=login)
+        return reply.body
+
+    async def _service(self, name: str) -> ONVIFService:
+        if name not in self._services:
+            facts = SERVICES[name]
+            own = ONVIFService(
+                "http://device/", self._user or None, None, str(_FOLDER / facts["wsdl"]), no_cache=True,
+                binding_name="{{{ns}}}{binding}".format(**facts),
+            )  # fmt: skip
+            await own.close()  # its own session: ours is used
+            own.transport = _Transport(self)
+            try:
+                async with asyncio.timeout(60):
+                    await own.setup()
+            except (ZeepError, ONVIFError, etree.LxmlError, OSError) as error:
+                step = "install the agent again: onvif-zeep-async is incomplete"
+                raise ConfigError(
+                    f"{facts['wsdl']} cannot be read ({error})", where=self.where, next_step=step
+                ) from error
+            assert own.zeep_client is not None
+            own.zeep_client.wsse = self._token
+            self._services[name] = own
+        return self._services[name]
+
+    def _check(self, reply: Reply, operation: str, *, is_login: bool) -> None:
+        try:
+            document = parse_xml(reply.body)
+        except DocumentError as error:
+            raise DeviceMismatch(
+                f"the answer to {operation} (HTTP {reply.status}) is {error}", where=self.where
+            ) from error
+        try:
+            fault = pick(document, "Envelope/Body/Fault")
+        except KeyError:
+            if 200 <= reply.status < 300:
+                return
+            raise DeviceMismatch(f"HTTP {reply.status} to {operation}, without a fault", where=self.where) from None
+        codes = _texts(fault, ("Subcode", "Code", "faultcode"))
+        code = next((text for text in codes if text in _STATUS), codes[0] if codes else "fault")
+        words = " ".join(_texts(fault, ("Reason", "faultstring"), local=False))[:120]
+        status, step = _STATUS.get(code, "BadDeviceFailure"), ""
+        if code == "NotAuthorized":
+            step = (
+                "give the link user and password_file of a user that ONVIF knows: many cameras keep a list of their own"
+            )
+            if self._user and is_login:
+                self._lockout.refused(stamp_of(self._password_file))
+                step = f"correct the password in {self._password_file}, and see that this user may use ONVIF"
+        raise DeviceRefused(
+            f"the device refused {operation}: {code}{f' ({words})' if words.isprintable() and words else ''}",
+            code=401 if code == "NotAuthorized" else reply.status, status=status, where=self.where, next_step=step,
+        )  # fmt: skip
+
+
+def _password(file: str) -> str:
+    return secret_text(Secret(file=file)) if file else ""
+
+
+def pick_body(data: bytes, operation: str, where: str) -> Body:
+    """The content of `{operation}Response` in a document that was parsed before."""
+    try:
+        found = pick(parse_xml(data), f"Envelope/Body/{operation}Response")
+    except KeyError:
+        raise DeviceMismatch(f"the answer to {operation} is another one", where=where) from None
+    return found if isinstance(found, dict) else {}
+
+
+def reference_headers(data: bytes) -> tuple[Any, ...]:
+    """What a device wants to see again in each request of a subscription (WS-Addressing 1.0, 2.1: reference parameters)."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    found = etree.fromstring(data, parser).iterfind(".//{http://www.w3.org/2005/08/addressing}ReferenceParameters")
+    return tuple(child for each in found for child in each if isinstance(child.tag, str))[:8]
+
+
+def _texts(fault: Any, names: tuple[str, ...], *, local: bool = True) -> list[str]:
+    """The texts below these elements, deepest first; `local` without their prefix."""
+    found: list[str] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                if not key.startswith("@"):
+                    walk(each)
+        elif isinstance(value, list):
+            for each in value:
+                walk(each)
+        elif value:
+            found.append(str(value).rpartition(":")[2] if local else str(value))
+
+    def seek(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                walk(each) if key in names else seek(each)
+
+    seek(fault)
+    return found[::-1] if local else found
