@@ -23,6 +23,7 @@ SLOW = frozenset(
         "test_f34_killed_while_writing.py",
         "test_f35_bacnet_kill.py",
         "test_kill_in_any_order.py",
+        "test_morning.py",
         "test_opcua_peers.py",
         "test_plant_room.py",
         "test_propose_buildings.py",

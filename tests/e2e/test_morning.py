@@ -1,0 +1,83 @@
+"""The demo's morning as processes: what happens in the building arrives in the store, once each, and no card in clear."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from edge_agent.cli.demo_campus import Campus
+from edge_agent.local_api import ask
+from firmware_sim.morning import STAFF
+from tests.e2e.processes import WAIT_S, until
+
+METERS = {
+    "canteen-1": "energy_active_import", "water-1": "volume", "heat-2": "heat_energy", "heat-1": "heat_energy",
+    "water-2": "volume", "projector-1": "power_state", "reader-1": "online", "doors-floor-2": "door_open_1",
+    "barrier-1": "gate_state", "recorder-1": "channels_online", "terminal-canteen": "online",
+}  # fmt: skip
+EXPECTED = {
+    "reader-1": "card.read", "reader-2": "card.read", "reader-lobby": "card.read", "turnstile-1": "gate.pass",
+    "doors-floor-2": "access.granted", "terminal-canteen": "access.granted", "terminal-north": "access.granted",
+    "plates-1": "vehicle.entered", "recorder-1": "camera.motion", "barrier-1": "gate.opened",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def campus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
+    with Campus(tmp_path_factory.mktemp("am"), plant_room=False) as running:
+        yield running
+
+
+def get(campus: Campus, path: str) -> Any:
+    with urllib.request.urlopen(campus.page.rstrip("/") + path, timeout=WAIT_S) as answer:
+        return json.load(answer)
+
+
+def events(campus: Campus) -> list[dict[str, Any]]:
+    return list(get(campus, "/api/v1/events?limit=1000"))
+
+
+def test_meters_readers_doors_and_displays_are_read(campus: Campus) -> None:
+    def found() -> dict[str, set[str]]:
+        seen: dict[str, set[str]] = {}
+        for sample in get(campus, "/api/v1/latest"):
+            seen.setdefault(sample["device"], set()).add(sample["point"])
+        return seen
+
+    def missing() -> set[tuple[str, str]]:
+        seen = found()
+        return {(device, point) for device, point in METERS.items() if point not in seen.get(device, ())}
+
+    until(lambda: not missing(), f"a reading of {sorted(METERS)}")
+
+
+@pytest.mark.timeout(180)
+def test_what_happens_arrives_once_and_no_card_in_clear(campus: Campus) -> None:
+    def told() -> set[tuple[str, str]]:
+        return {(event["device"], event["type"]) for event in events(campus)}
+
+    until(lambda: EXPECTED.items() <= told() or None, "an event of each kind", timeout_s=120)
+    there = events(campus)
+    ids = [event["id"] for event in there]
+    assert len(ids) == len(set(ids))
+    cards: dict[str, set[str]] = {}
+    for event in there:
+        if card := event["data"].get("card"):
+            assert card.startswith("hmac:")
+            cards.setdefault(card, set()).add(event["device"])
+    assert any({"reader-lobby", "doors-floor-2"} <= readers for readers in cards.values()), "one card, one pseudonym"
+    assert len(cards) <= len(STAFF)
+    devices = {row["id"]: row for row in ask(campus.socket, "status")["devices"]}
+    assert {name for name, row in devices.items() if row["state"] not in ("ok", "degraded")} == set()
+
+
+def test_no_card_stands_anywhere_on_the_disk(campus: Campus) -> None:
+    numbers = [str(card).encode() for card in STAFF]
+    plates = [f"DEMO{card % 10_000:04d}".encode() for card in STAFF]
+    for path in (path for path in campus.folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        assert not [number for number in (*numbers, *plates) if number in content], path
