@@ -48,7 +48,9 @@ def uhppote(
     board = Board(serial, doors=doors, now=_clock(tz))
     board.cards = {card: set(board.doors) for card in CARDS[:3]}
     for number in range(stored):
+        board.clock_off = timedelta(seconds=number - stored)
         board.record(1, True, number % doors + 1, 1, CARDS[number % 3], 1)
+    board.clock_off = timedelta(0)
     asyncio.run(_uhppote(board, port, every, as_json))
 
 
@@ -75,7 +77,9 @@ def zkteco(
         raise typer.BadParameter(f"--key-file {key_file}: {error}") from error
     sim = ZktecoSim(serial, (host, int(port)), _clock(tz), security=security, key=key, delay_s=delay)
     for number in range(stored):
+        sim.now = lambda ago=stored - number: _clock(tz)() - timedelta(seconds=ago)  # type: ignore[misc]
         sim.punch(str(1001 + number % 50), card=str(CARDS[number % 3]))
+    sim.now = _clock(tz)
     asyncio.run(_zkteco(sim, every, as_json))
 
 

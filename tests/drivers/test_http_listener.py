@@ -6,10 +6,14 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from device_profiles.errors import ConfigError, LinkRefused
 from drivers import accepting, http_listener
@@ -181,6 +185,38 @@ async def test_a_broken_certificate_is_told(tmp_path: Path) -> None:
     own = ListenLink(allow=("127.0.0.1",), certificate=str(tmp_path / "c.pem"))
     with pytest.raises(ConfigError, match="cannot be used"):
         accepting._tls(LinkConfig(id="push", kind="http-listen", host="127.0.0.1", listen=own))
+
+
+def certificate(folder: Path) -> tuple[str, str]:
+    """A certificate for 127.0.0.1 signed by itself, and its key, as PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gw-01")])
+    made = datetime.now(UTC)
+    own = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(made - timedelta(days=1)).not_valid_after(made + timedelta(days=1)).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "own.pem").write_bytes(own.public_bytes(serialization.Encoding.PEM))
+    (folder / "own.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return str(folder / "own.pem"), str(folder / "own.key")
+
+
+async def test_tls_where_a_certificate_is_given(tmp_path: Path) -> None:
+    own, key = certificate(tmp_path)
+    listen = ListenLink(allow=("127.0.0.1",), certificate=own, key=key)
+    where = LinkConfig(id="push", kind="http-listen", host="127.0.0.1", port=0, listen=listen)
+    async with open_listener(where) as listener, aiohttp.ClientSession() as session:
+        listener.add("POST", "/echo", echo)
+        url = f"https://127.0.0.1:{listener.own[1]}/echo"
+        async with session.post(url, data=b"hello", ssl=False) as response:
+            assert await response.read() == b"hello"
+        await raw(listener, b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            while "no_tls" not in listener.counts.errors:
+                await asyncio.sleep(0.01)
+        assert listener.counts.requests == 1
 
 
 def visit(**headers: str) -> Visit:
