@@ -246,9 +246,9 @@ class Polled:
             if count > MAX_SAMPLES:
                 self.stamp_ms += count // MAX_SAMPLES  # it leaves in parts, a millisecond apart
             self._sink.acquired(self.device, acquisition)
-            if self._derived is not None and self._tell is not None:
-                for told in self._derived.take(acquisition):
-                    self._tell(told)
+        if acquisition is not None and self._derived is not None and self._tell is not None:
+            for told in self._derived.take(acquisition):  # one without a value says that nothing changed, and time passes
+                self._tell(told)
         if self.normalizer.notices:
             notices, self.normalizer.notices = self.normalizer.notices, []
             for notice in notices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 
 from device_profiles.library import Library
 from device_profiles.reading import Acquisition, Flagged
+from drivers.fake import FakeDevice
+from drivers.fake_doors import FakeDoors
 from drivers.listening import Occurrence
+from edge_agent.clock import VirtualClock
 from edge_agent.events.derived import Derived, derives
 from edge_agent.model import Device
+from tests.edge_agent.event_world import Disk, Site
 
 PROFILE = Library.default().get("waveshare-relay-8ch-d-barrier")
 BARRIER = Device(
@@ -72,3 +77,17 @@ def test_as_many_events_as_changes_each_with_its_own_key(values: list[bool]) -> 
     told = [one for one in run(*({"door_open": value} for value in values)) if one.name.startswith("gate.")]
     assert len(told) == sum(one != other for one, other in itertools.pairwise(values))
     assert len({one.key for one in told}) == len(told)
+
+
+async def test_a_polled_barrier_tells_its_changes_through_the_agents_poller() -> None:
+    clock, disk = VirtualClock(), Disk()
+    values: dict[str, Any] = dict.fromkeys((point.id for point in PROFILE.points), False)
+    doors = FakeDoors({1: FakeDevice(values)}, sleep=clock.sleep)
+    async with Site(doors, disk, clock, [replace(BARRIER, link="bus")]).running():
+        await clock.advance(3)
+        values["door_open"] = True
+        await clock.advance(65)
+        values["door_open"] = False
+        await clock.advance(3)
+    disk.commit()
+    assert [name for _, _, name in disk.order] == ["gate.opened", "access.held_open", "gate.closed"]
