@@ -71,7 +71,7 @@ class OsdpSession:
         reader = await self._met(device)
         if not reader.facts.online and not any(fact in ("online", "secure") for fact in batch.plan):
             raise reader.gone()
-        return [_value(reader, fact) for fact in batch.plan]
+        return [value_of(reader, fact) for fact in batch.plan]
 
     async def identify(self, device: Address) -> Mapping[str, str]:
         """Vendor code, model, serial and firmware as PDID has them. Raises DeviceError, LinkError."""
@@ -304,7 +304,8 @@ def key_of(device: Address) -> bytes:
     return key
 
 
-def _value(reader: Reader, fact: str) -> Raw | PointFault:
+def value_of(reader: Reader, fact: str) -> Raw | PointFault:
+    """What is known of a reader, by the word of a point's address."""
     facts = reader.facts
     if fact == "online":
         return facts.online
