@@ -376,5 +376,7 @@ async def test_a_terminal_without_a_search_tells_its_records_live_and_without_a_
             assert await session.kept(door.address) is None
             terminal.swipe("1234567")
             [told] = await reader.until(lambda told: len(told) == 1)
-        assert (told.index, told.key) == (None, f"record:1:{told.t_ms}"), "a number would have the agent wait for its memory"
+        assert (told.index, told.key) == (None, f"record:1:{told.t_ms}"), (
+            "a number would have the agent wait for its memory"
+        )
         assert await recalled(session, door, 0) == []
