@@ -26,6 +26,9 @@ LINE = LinkConfig("l", "serial", path="p")
         ("serial:/dev/ttyUSB0?baud=2400&parity=e&stop_bits=2", "/dev/ttyUSB0 2400 8E2"),
         ("serial:///dev/ttyUSB0", "/dev/ttyUSB0 9600 8N1"),
         ("serial:COM3?baud=9600", "COM3 9600 8N1"),
+        ("http://192.168.1.64", "http://192.168.1.64:80"),
+        ("https://192.168.1.64:8443/api/", "https://192.168.1.64:8443/api"),
+        ("http-listen://0.0.0.0?allow=10.0.0.0/8", "http-listen://0.0.0.0:8090"),
     ],
 )
 def test_a_link_is_read_from_its_short_form(text: str, place: str) -> None:
@@ -35,7 +38,8 @@ def test_a_link_is_read_from_its_short_form(text: str, place: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "http://x", "tcp://", "tcp://h:0", "tcp://h:70000", "rtu+tcp://h", "serial:", "tcp://h?baud=fast", "tcp://h?speed=1",
+        "", "gopher://x", "http://", "http://h:0", "https://h?x=1",
+        "tcp://", "tcp://h:0", "tcp://h:70000", "rtu+tcp://h", "serial:", "tcp://h?baud=fast", "tcp://h?speed=1",
         "10.0.0.1",
     ],
 )  # fmt: skip
@@ -44,6 +48,12 @@ def test_a_link_that_is_wrong_says_what_and_how(text: str) -> None:
         parse_link(text)
     assert caught.value.next_step
     assert repr(text) in str(caught.value)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="no place in an address") as caught:
+        parse_link("http://admin:s3cret@192.168.1.64")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_characters_have_their_bits() -> None:
