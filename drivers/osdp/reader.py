@@ -109,6 +109,8 @@ class Reader:
         self._order: Order | None = None
         self._tries = self._busy = self._probes = 0
         self._failed_channels = 0
+        self._is_refused = False
+        """No channel could be had since the last one: told once."""
         self._mac: bytes = b""
 
     @property
@@ -119,9 +121,10 @@ class Reader:
     def standing(self) -> list[Told]:
         """What is so now, for somebody who begins to listen."""
         facts = self.facts
+        told = [Told({"status": "secure", "active": False})] if self._is_refused else []
         if not facts.online:
-            return []
-        told = [Told({"status": "online", "active": True})]
+            return told
+        told.append(Told({"status": "online", "active": True}))
         told += [Told({"status": "secure", "active": True})] if facts.secure or facts.install else []
         told += [Told({"status": "install", "active": facts.install})]
         for name, state in (("tamper", facts.tamper), ("power_fault", facts.power)):
@@ -302,6 +305,7 @@ class Reader:
         self.facts.secure, self.facts.install = not self._installing, self._installing
         self.facts.trouble = "the channel has the key that everybody knows" if self._installing else ""
         self._failed_channels = 0
+        self._is_refused = False
         return [
             Told({"status": "secure", "active": True, "install": self._installing}),
             Told({"status": "install", "active": self._installing}),
@@ -353,7 +357,8 @@ class Reader:
             ),
             wait_s=_SOON_S if was_secure or (self._may_install and self._failed_channels % 2) else None,
         )
-        return [Told({"status": "secure", "active": False}), *told]
+        news, self._is_refused = not self._is_refused, True
+        return [Told({"status": "secure", "active": False}), *told] if news else told
 
     def _end(self, now: float, error: DeviceError, *, wait_s: float | None = None) -> list[Told]:
         """The conversation is over. The next one begins after `wait_s`, or later with every failure."""

@@ -210,6 +210,23 @@ async def test_a_wrong_signature_ends_the_channel_with_an_alarm_and_no_plain_wor
     assert set(in_plain) <= before_channel
 
 
+async def test_another_key_is_an_alarm_once_and_the_reader_is_tried_ever_more_seldom() -> None:
+    reader = OsdpReader(1, bytes(16), install=False)
+    async with opened(reader) as (session, _):
+        assert (await values(session, keyed()))["online"] is False
+        await listen(session, keyed())  # what was so before somebody listened is told as well
+        alarm = (await told(session, "alarm.raised"))[0]
+        assert (alarm.data["id"], alarm.data["text"]) == (
+            "secure_channel",
+            "no secure channel: the reader has another key",
+        )
+        session.cycle.pace.clear()
+        await asyncio.sleep(0.6)
+        assert sum(pace.polls for pace in session.cycle.pace.values()) <= 8
+        with pytest.raises(DeviceTimeout, match="another key"):
+            await session.operate(keyed(), OPERATIONS["buzzer"], {"count": 1}, None)
+
+
 async def test_a_reader_that_wants_a_channel_gets_none_without_a_key() -> None:
     async with opened(OsdpReader(1, bytes.fromhex(KEY), demands_channel=True)) as (session, _):
         with pytest.raises(DeviceTimeout, match="no key is configured"):
