@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from device_profiles.errors import ConfigError
+from device_profiles.errors import ConfigError, DeviceError
 
 from .base import Address, LinkConfig, WireCount
 from .link import ListenLink
@@ -93,7 +93,7 @@ class Admission:
         self._said: dict[str, float] = {}
 
     def expect(self, device: Address) -> None:
-        """This device may come, from its own address where it has one. Raises ConfigError for an address that is a name."""
+        """This device may come, from its own address where it has one. Raises DeviceError for an address that is a name."""
         if not device.at:
             return
         host = plain(host_of(device.at))
@@ -101,7 +101,7 @@ class Admission:
             ipaddress.ip_address(host)
         except ValueError as error:
             step = "give the address itself, so that it can be told who speaks"
-            raise ConfigError(f"at: {device.at!r} is no IP address", where=device.device, next_step=step) from error
+            raise DeviceError(f"at: {device.at!r} is no IP address", where=device.device, next_step=step) from error
         self._hosts[device.device or str(device.unit)] = host
 
     def forget(self, device: Address) -> None:

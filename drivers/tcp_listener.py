@@ -117,7 +117,7 @@ class TcpListener:
         return self._acceptor.own
 
     def expect(self, device: Address) -> None:
-        """This device may dial in from its address (`at`). Raises ConfigError for an address that is a name."""
+        """This device may dial in from its address (`at`). Raises DeviceError for an address that is a name."""
         self.admission.expect(device)
         if device.at:
             self._devices[plain(host_of(device.at))] = device.device or str(device.unit)

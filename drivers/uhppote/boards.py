@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from device_profiles.errors import ConfigError, DeviceTimeout
+from device_profiles.errors import ConfigError, DeviceError, DeviceTimeout
 from drivers.base import Address, LinkConfig, Trace
 from drivers.udp_port import UdpPort, place_of
 
@@ -43,7 +43,10 @@ class Boards:
         self._found: asyncio.Queue[tuple[Frame, tuple[str, int]]] = asyncio.Queue(1000)
 
     async def ask(self, device: Address, function: Function, body: bytes = b"", *, once: bool = False) -> Frame:
-        """The answer. `once`: the question is never repeated. Raises DeviceTimeout, LinkLost, ConfigError."""
+        """The answer. `once`: the question is never repeated.
+
+        Raises DeviceTimeout, LinkLost; DeviceError where it is not known where the board is.
+        """
         serial = serial_of(device)
         board = self._boards.setdefault(serial, _Board())
         async with board.lock:
@@ -101,6 +104,13 @@ class Boards:
     async def _place(self, device: Address, board: _Board) -> tuple[str, int]:
         if device.at:
             return place_of(device.at, frame.PORT, device.device)
+        own = self.link.listen
+        if board.at is None and (own is None or not own.broadcast):
+            raise DeviceError(
+                "it is not known where the board is: it has no address, and its link no broadcast",
+                where=f"{device.device or device.unit} ({self.link.where})",
+                next_step="give its address as at: 192.168.1.100, or the link broadcast: 192.168.1.255",
+            )
         if board.at is None:
             async for found, peer in self.find(self.link.timeout_s):
                 self._boards.setdefault(found.serial, _Board()).at = peer

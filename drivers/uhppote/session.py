@@ -7,6 +7,7 @@ unless the device's option `listener` says `take`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ import structlog
 
 from device_profiles.address import Uhppote
 from device_profiles.control import Operation
-from device_profiles.errors import ConfigError, DeviceMismatch, DeviceRefused
+from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused
 from device_profiles.reading import PointFault, Raw, Sample
 from drivers.base import Address, Batch, Layout, LinkConfig, Trace, WireCount
 from drivers.handover import Handover
@@ -141,7 +142,8 @@ class UhppoteSession:
         self._told.pop(serial, None)
         if serial in self._taken:
             self._taken.discard(serial)
-            await self.boards.ask(device, Function.SET_LISTENER, frame.listener_body("0.0.0.0", 0))
+            with contextlib.suppress(DeviceError):  # it is gone: what it tells is refused as a stranger's
+                await self.boards.ask(device, Function.SET_LISTENER, frame.listener_body("0.0.0.0", 0))
         self.boards.port.admission.forget(device)
 
     def occurrences(self) -> AsyncIterator[Sequence[Occurrence]]:
@@ -225,7 +227,7 @@ class UhppoteSession:
             return host, port
         peer = place_of(device.at, frame.PORT, device.device) if device.at else self.boards.place_of(serial_of(device))
         if peer is None:
-            raise ConfigError("it is not known where the board is", where=device.device, next_step="give at:")
+            raise DeviceError("it is not known where the board is", where=device.device, next_step="give at:")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(peer)  # sends nothing: asks the routing table which of our addresses leads there
             return str(probe.getsockname()[0]), port

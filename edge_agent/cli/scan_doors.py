@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +31,7 @@ def uhppote(
     config = parse_link(link, link_id=link.partition("?")[0])
     if config.listen is not None and not config.listen.allow:
         config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0",)))  # whoever answers is shown
+    _log_aside()
     found = asyncio.run(_boards(config, timeout))
     _show(found, ("serial", "at", "firmware", "made", "mac"), "boards", link, as_json)
 
@@ -47,8 +49,16 @@ def zkteco(
     config = parse_link(link, link_id=link.partition("?")[0])
     if config.listen is not None and not config.listen.allow:
         config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0", "::/0")))
+    _log_aside()
     found = asyncio.run(_terminals(config, timeout))
     _show(found, ("serial", "at", "DeviceType", "pushver", "requests"), "terminals", link, as_json)
+
+
+def _log_aside() -> None:
+    """Drivers log to standard error, so that what is found stands alone on standard output."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 async def _boards(link: LinkConfig, timeout: float) -> list[Mapping[str, str]]:

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from device_profiles.errors import ConfigError, LinkRefused
+from device_profiles.errors import ConfigError, DeviceError, LinkRefused
 from drivers import accepting, http_listener
 from drivers.admission import Admission, host_of, plain
 from drivers.base import Address, LinkConfig, ListenLink, WireCount
@@ -80,7 +80,7 @@ async def test_without_a_list_the_devices_own_addresses_are_it() -> None:
     assert not door.admits("127.0.0.2")
     door.forget(Address("1", "door-1"))
     assert not door.admits("127.0.0.1")
-    with pytest.raises(ConfigError, match="no IP address"):
+    with pytest.raises(DeviceError, match="no IP address"):
         door.expect(Address("1", "door-1", at="door.local"))
     with pytest.raises(ConfigError, match="no network"):
         Admission(link("10.0.0.0/99"), counts)
