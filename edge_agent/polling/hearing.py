@@ -8,6 +8,7 @@ and no spool: the register does.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import AsyncGeneratorType
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from device_profiles.errors import DeviceError
+from device_profiles.errors import DeviceError, DeviceRefused
 from drivers.listening import CanListen, CanRecallEvents, Occurrence
 from edge_agent.clock import Clock
 from edge_agent.polling.polled import Polled
@@ -26,6 +27,7 @@ _LOOK_S = 60.0
 """A device that keeps records is asked for the newest so often, if nothing is heard of it: a live record may be lost on the
 way.
 """
+_MOST_HELD = 100
 _log = structlog.get_logger("events")
 
 
@@ -65,6 +67,8 @@ class Hearing:
         self._followers: dict[str, tuple[Polled, asyncio.Task[None]]] = {}
         self._behind: dict[str, asyncio.Event] = {}
         """Set for a device whose memory has to be read."""
+        self._held: dict[str, deque[Occurrence]] = {}
+        """Live records that came meanwhile; told only if the device turns out to keep none."""
         self._changed = asyncio.Event()
         self._changed.set()
 
@@ -87,6 +91,7 @@ class Hearing:
             if self._devices.get(device_id) is not polled:
                 task.cancel()
                 del self._followers[device_id]
+                self._held.pop(device_id, None)
                 if device_id not in self._devices:
                     group.create_task(self._forget(polled), name=f"forget {device_id}")
         for device_id, polled in self._devices.items():
@@ -134,13 +139,22 @@ class Hearing:
     async def _catch_up(self, session: CanRecallEvents, polled: Polled) -> None:
         """Tells what the device keeps beyond what was told. Raises DeviceError, LinkError."""
         device_id, events = polled.device.id, self._events
-        kept = await self._ask(polled, lambda: session.kept(polled.address))
+        try:
+            kept = await self._ask(polled, lambda: session.kept(polled.address))
+        except DeviceRefused as error:
+            _log.debug("a device does not let its records be read", device=device_id, reason=str(error))
+            kept = None
+        held = self._held.pop(device_id, ())
         told = events.index_of(device_id)
         if told is None:
             events.begin(device_id, kept[1] if kept is not None else 0)
             await events.settle()
             return
-        if kept is None or kept[1] == told:
+        if kept is None:
+            if sum(map(events.take, held)):
+                await events.settle()
+            return
+        if kept[1] == told:
             return
         oldest, newest = kept
         if newest < told:
@@ -184,6 +198,7 @@ class Hearing:
                     self._events.begin(told.device, last)
                 if behind.is_set() or told.index > last + 1:
                     behind.set()  # the device keeps it: it is read in its turn, after those before it
+                    self._held.setdefault(told.device, deque(maxlen=_MOST_HELD)).append(told)
                     continue
             self._events.take(told)
 

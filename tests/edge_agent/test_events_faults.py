@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from device_profiles.credential import Clear
-from device_profiles.errors import DeviceTimeout
+from device_profiles.errors import DeviceRefused, DeviceTimeout
 from drivers.listening import Occurrence
 from edge_agent.clock import VirtualClock
 from edge_agent.events.pseudonym import Privacy
@@ -218,3 +218,23 @@ async def test_a_device_that_comes_again_is_met_for_the_first_time() -> None:
         await clock.advance(5)
     assert disk.order == []
     assert disk.state["door-1"]["index"] == 5
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_numbered_records_of_a_device_that_lets_nobody_read_them_are_told_live(is_refused: bool) -> None:
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    async with Site(doors, disk, clock, [door()]).running():
+        assert doors.session is not None
+
+        async def keeps_none(device: Any) -> None:
+            if is_refused:
+                raise DeviceRefused("HTTP 403", code=403, status="BadUserAccessDenied")
+
+        doors.session.kept = keeps_none  # type: ignore[method-assign]
+        for number in range(1, 7):
+            doors.happens(1, swipe(number, clock.wall_ms() + number), is_heard=number not in (2, 3, 5))
+            await clock.advance(0.1)
+        await clock.advance(1)
+    assert [row[2] for row in disk.order] == ["access.granted"] * 3
+    assert disk.state["door-1"]["index"] == 6
