@@ -215,6 +215,11 @@ class Strings(Strict):
             raise ValueError(f"frame {name} ends with {{{text}}} of any length: give it an end or a size")
 
     @property
+    def has_unit(self) -> bool:
+        """Some message says for which device it is."""
+        return any(("field", "unit") in shaped.parts for shaped in (*self.frames.values(), *self.requests.values()))
+
+    @property
     def has_secrets(self) -> bool:
         """Some frame tells a card, a plate or digits."""
         return any(

@@ -154,8 +154,13 @@ class DeviceReader:
             self.problems.add((*path, "link"), what, f"use a link of kind {' or '.join(carriers)}")
             return False
         found = wrong_unit(profile.protocol, entry.unit, link.config)
+        if profile.strings is not None and profile.strings.has_unit and entry.unit is None:
+            found = f"{profile.profile} tells its devices apart by unit", "add unit: the device's address on its line"
         if found is not None:
             self.problems.add((*path, "unit"), *found)
+        if profile.protocol == "strings" and link.config.listen is not None and not entry.at:
+            what = f"a device that speaks in strings on a {link.config.kind} link is told by its address"
+            self.problems.add((*path, "at"), what, "add at: its IP address")
         return found is None
 
     def _check_line(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> None:
