@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from firmware_sim.bacnet.models import BACNET_MODELS
+from firmware_sim.camera_cli import onvif, pjlink
 from firmware_sim.devices import MODELS
 from firmware_sim.doors_cli import uhppote, zkteco
 from firmware_sim.http_cli import isapi, rest
@@ -278,6 +279,8 @@ app.command("cjt188")(cjt188)
 app.command("mbus")(mbus)
 app.command("osdp")(osdp)
 app.command("rest")(rest)
+app.command("onvif")(onvif)
+app.command("pjlink")(pjlink)
 app.add_typer(isapi, name="isapi")
 app.command("strings")(strings)
 app.command("uhppote")(uhppote)

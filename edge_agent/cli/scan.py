@@ -10,6 +10,7 @@ from .scan_dlt645 import dlt645
 from .scan_doors import uhppote, zkteco
 from .scan_mbus import mbus
 from .scan_modbus import modbus
+from .scan_onvif import onvif
 from .scan_opcua import opcua
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ def scan() -> None:
 app.command("modbus")(modbus)
 app.command("bacnet")(bacnet)
 app.command("opcua")(opcua)
+app.command("onvif")(onvif)
 app.command("dlt645")(dlt645)
 app.command("cjt188")(cjt188)
 app.command("mbus")(mbus)
