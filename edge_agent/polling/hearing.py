@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from device_profiles.errors import DeviceError, DeviceRefused
+from device_profiles.errors import ConfigError, DeviceError, DeviceRefused
 from drivers.listening import CanListen, CanRecallEvents, Occurrence
 from edge_agent.clock import Clock
 from edge_agent.polling.polled import Polled
@@ -107,7 +107,7 @@ class Hearing:
     async def _attend(self, polled: Polled) -> None:
         """Listens to one device, and reads its memory whenever it is behind. A device that does not answer is tried again."""
         backoff = Backoff(_FIRST_S, _LAST_S)
-        is_listening = False
+        is_listening = is_said = False
         device_id, behind = polled.device.id, self._behind[polled.device.id]
         while True:
             try:
@@ -119,8 +119,13 @@ class Hearing:
                 behind.clear()
                 await self._catch_up(self._recaller, polled)
                 backoff.reset()
+                is_said = False
+            except ConfigError as error:
+                _log.error("a device cannot be listened to", device=device_id, reason=str(error))
+                return
             except DeviceError as error:
-                _log.debug("a device's events are not there yet", device=device_id, reason=str(error))
+                say, is_said = _log.debug if is_said else _log.warning, True
+                say("a device's events are not there yet", device=device_id, reason=str(error))
                 is_listening = False  # it may have been started anew, and tell nobody
                 await self._clock.sleep(backoff.next_s())
                 continue

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from device_profiles.credential import Clear
-from device_profiles.errors import DeviceRefused, DeviceTimeout
+from device_profiles.errors import ConfigError, DeviceRefused, DeviceTimeout
 from drivers.listening import Occurrence
 from edge_agent.clock import VirtualClock
 from edge_agent.events.pseudonym import Privacy
@@ -238,3 +238,24 @@ async def test_numbered_records_of_a_device_that_lets_nobody_read_them_are_told_
         await clock.advance(1)
     assert [row[2] for row in disk.order] == ["access.granted"] * 3
     assert disk.state["door-1"]["index"] == 6
+
+
+async def test_a_device_that_is_described_wrongly_costs_the_others_nothing() -> None:
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock, 1, 2)
+    async with Site(doors, disk, clock, []).running() as site:
+        assert doors.session is not None
+        listen = doors.session.listen
+
+        async def picky(device: Any) -> None:
+            if device.address.unit == 1:
+                raise ConfigError("its profile has no frames")
+            await listen(device)
+
+        doors.session.listen = picky  # type: ignore[method-assign]
+        site.poller.replace([door(), door("door-2", 2)])
+        await clock.advance(1)
+        doors.happens(2, swipe(1, clock.wall_ms()))
+        await clock.advance(1)
+        assert site.poller.figures()["crashes"] == 0
+    assert [row[2] for row in disk.order] == ["access.granted"]
