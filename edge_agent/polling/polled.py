@@ -247,7 +247,8 @@ class Polled:
                 self.stamp_ms += count // MAX_SAMPLES  # it leaves in parts, a millisecond apart
             self._sink.acquired(self.device, acquisition)
         if acquisition is not None and self._derived is not None and self._tell is not None:
-            for told in self._derived.take(acquisition):  # one without a value says that nothing changed, and time passes
+            # One without a value says that nothing changed, and time passes.
+            for told in self._derived.take(acquisition):
                 self._tell(told)
         if self.normalizer.notices:
             notices, self.normalizer.notices = self.normalizer.notices, []
