@@ -40,6 +40,11 @@ if [ "$uhppoted/requirements.txt" -nt "$uhppoted/.venv/.ready" ]; then
   (python3 -m venv "$uhppoted/.venv" && "$uhppoted/.venv/bin/pip" install --quiet --disable-pip-version-check \
     -r "$uhppoted/requirements.txt" && touch "$uhppoted/.venv/.ready") >/dev/null 2>&1 || echo "not installed: uhppoted (its test will skip)"
 fi
+pjlink="$(dirname "$0")/peers/pjlink"
+if [ "$pjlink/requirements.txt" -nt "$pjlink/.venv/.ready" ]; then
+  (python3 -m venv "$pjlink/.venv" && "$pjlink/.venv/bin/pip" install --quiet --disable-pip-version-check \
+    -r "$pjlink/requirements.txt" && touch "$pjlink/.venv/.ready") >/dev/null 2>&1 || echo "not installed: aiopjlink (its test will skip)"
+fi
 # node-mbus is compiled when it is installed, and needs a compiler: in a folder of its own, so that its failure spoils no other.
 mbus="$(dirname "$0")/peers/mbus"
 if command -v npm >/dev/null && [ ! -f "$mbus/node_modules/node-mbus/build/Release/mbus.node" ]; then

@@ -200,7 +200,7 @@ def _check_carries(protocol: str, link: LinkConfig, what: str) -> None:
     kinds = CARRIERS.get(protocol, ())
     if link.kind not in kinds:
         http = "http://192.168.1.64 or https://192.168.1.64"
-        shapes = {"bacnet": "bacnet://192.168.1.10/24", "opcua": "opc.tcp://host:4840"}
+        shapes = {"bacnet": "bacnet://192.168.1.10/24", "opcua": "opc.tcp://host:4840", "pjlink": "tcp://host:4352"}
         shapes |= dict.fromkeys(("isapi", "rest", "onvif"), http)
         step = f"give --link {shapes.get(protocol, 'tcp://host:502, rtu+tcp://host:port or serial:/dev/ttyUSB0')}"
         raise ConfigError(
