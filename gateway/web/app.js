@@ -3,6 +3,7 @@
 import { draw, format } from "./chart.js";
 
 const REFRESH_MS = 3000;
+const EVENTS = 8;
 const RANGES = { "15min": 900e3, "1h": 3600e3, "6h": 21600e3, "24h": 86400e3, "7d": 604800e3 };
 const HEADLINES = ["power_active", "zone_temperature", "zone_co2", "speed_actual", "motor_power", "running", "energy_active_import", "energy_active_export", "zone_humidity", "frequency", "voltage_l1", "current_l1", "voltage_l2", "voltage_l3"];
 const $ = (id) => document.getElementById(id);
@@ -15,7 +16,7 @@ const view = new Proxy({}, {
     return true;
   },
 });
-let devices = [], latest = new Map(), skew = 0;
+let devices = [], latest = new Map(), events = [], alarms = [], skew = 0;
 
 async function ask(path) {
   const token = sessionStorage.getItem("token");
@@ -91,6 +92,25 @@ function showDevices() {
   if (focused) $("devices").querySelector(`[data-device="${CSS.escape(focused)}"]`)?.focus();
 }
 
+function eventNode(event, withDevice) {
+  const row = node("li");
+  const device = devices.find((one) => one.id === event.device);
+  const facts = Object.entries(event.data).map(([name, value]) => `${name.replaceAll("_", " ")} ${String(value).startsWith("hmac:") ? String(value).slice(-6) : value}`);
+  row.append(node("time", "", new Date(event.t).toLocaleTimeString("en", { hour12: false })), node("span", "type", event.type));
+  if (withDevice) row.append(node("span", "", device?.name ?? event.device));
+  row.append(node("span", "sub", facts.join(" · ")));
+  return row;
+}
+
+function showEvents() {
+  $("happened").hidden = !events.length && !alarms.length;
+  $("alarms").replaceChildren(...alarms.map((alarm) => {
+    const device = devices.find((one) => one.id === alarm.device);
+    return node("li", `sev-${alarm.sev}`, `${device?.name ?? alarm.device}: ${alarm.id.replaceAll("_", " ")} (${alarm.sev}), ${age(alarm.since)}`);
+  }));
+  $("events").replaceChildren(...events.filter((event) => !event.type.startsWith("system.")).slice(0, EVENTS).map((event) => eventNode(event, true)));
+}
+
 function showDetail(fresh) {
   const device = devices.find((one) => one.id === view.device);
   $("detail").hidden = !device;
@@ -99,6 +119,7 @@ function showDetail(fresh) {
   $("detail-name").textContent = device.name;
   const facts = [device.id, device.profile, `${device.proto} ${device.addr}`, device.space, `${device.state}${device.sc ? " " + device.sc : ""}${device.note ? ": " + device.note : ""}`, device.rtt_ms === null ? null : `${Math.round(device.rtt_ms)} ms`, `${device.ok} reads, ${device.err} failed`];
   $("detail-facts").textContent = facts.filter(Boolean).join(" · ");
+  $("detail-events").replaceChildren(...events.filter((event) => event.device === device.id).slice(0, EVENTS).map((event) => eventNode(event, false)));
   const samples = latest.get(device.id) ?? [];
   if (!view.point && samples.length) view.point = headline(samples)[0]?.point ?? samples[0].point;
   const rows = samples.map((sample) => {
@@ -162,14 +183,17 @@ async function refresh() {
   $("counts").replaceChildren(...Object.entries(site?.devices ?? {}).sort().map(([state, count]) => node("li", `s-${state}`, `${count} ${state}`)));
   if (site) {
     const query = `site=${site.id}`;
-    const [listed, samples] = await Promise.all([ask(`/api/v1/devices?${query}`), ask(`/api/v1/latest?${query}`)]);
+    const [listed, samples, happened, active] = await Promise.all([ask(`/api/v1/devices?${query}`), ask(`/api/v1/latest?${query}`), ask(`/api/v1/events?${query}&limit=200`), ask(`/api/v1/alarms?${query}`)]);
     devices = listed;
+    events = happened;
+    alarms = active;
     latest = Map.groupBy ? Map.groupBy(samples, (sample) => sample.device) : samples.reduce((map, sample) => map.set(sample.device, [...(map.get(sample.device) ?? []), sample]), new Map());
-  } else devices = [];
+  } else devices = events = alarms = [];
   const agents = (site?.agents ?? []).map((agent) => `${agent.id} ${agent.state}${agent.registered ? "" : ", not registered"}`);
   $("link").textContent = [...agents, new Date(Date.now() + skew).toLocaleTimeString("en", { hour12: false })].join(" · ");
   $("problem").hidden = true;
   showDevices();
+  showEvents();
   showDetail(false);
 }
 
