@@ -16,6 +16,7 @@ import pytest
 import serial
 from bacnet_device import Device, serving
 from http_world import Numbers, numbered_values
+from mbus_world import numbered_records, numbered_slave
 from meter_world import numbered, numbered_meter
 from modbus_slave import Slave, checksum, pty_server, rtu_tcp_server, tcp_reply, tcp_server
 from opcua_world import plant, register_nodes
@@ -167,6 +168,15 @@ def _meter_world(edition: str) -> Callable[[], contextlib.AbstractAsyncContextMa
 
 
 @asynccontextmanager
+async def mbus_world() -> AsyncIterator[World]:
+    slave = Slave(frozenset({1}))
+    with numbered_slave(slave.refused, lambda *sent: world.moody(*sent)) as line:
+        link = LinkConfig("mbus-1", "serial", path=line.path, baud=115200, timeout_s=TIMEOUT_S)
+        world = World(load_driver("mbus"), link, slave, unplug=lambda: line.ask(line.unplug), points=numbered_records)
+        yield world
+
+
+@asynccontextmanager
 async def fake_world() -> AsyncIterator[World]:
     slave = Slave(frozenset({1}))
     refused = PointFault("BadNodeIdUnknown")
@@ -218,6 +228,7 @@ WORLDS = {
     "opcua": opcua_world,
     "dlt645-2007": _meter_world("2007"),
     "dlt645-1997": _meter_world("1997"),
+    "mbus": mbus_world,
     "rest": _http_world("rest"),
     "isapi": _http_world("isapi"),
     "fake": fake_world,
@@ -236,6 +247,10 @@ WorldOf = Callable[[], contextlib.AbstractAsyncContextManager[World]]
 
 
 ELSEWHERE = {
+    "cjt188": "twelve numbers at most: what it promises is in test_cjt188_session.py",
+    "osdp": "no registers: what it promises is in test_osdp_session.py",
+    "pjlink": "no registers: what it promises is in test_pjlink_session.py",
+    "onvif": "no registers: what it promises is in test_onvif_session.py",
     "uhppote": "no registers: what it promises is in test_uhppote_session.py",
     "zkteco-push": "nothing is asked: what it promises is in test_zkteco_session.py",
     "strings": "no registers: what it promises is in test_strings_line.py and test_strings_display.py",
