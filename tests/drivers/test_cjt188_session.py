@@ -12,7 +12,7 @@ from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout
 from device_profiles.reading import PointFault
 from device_profiles.schema import Point
-from drivers.base import Address, CanIdentify, CanLocate, CanOperate, Limits, LinkConfig
+from drivers.base import Address, CanLocate, CanOperate, Limits, LinkConfig
 from drivers.cjt188.session import Cjt188Session
 from drivers.registry import load_driver
 from firmware_sim.cjt188 import CjtMeter
@@ -167,14 +167,6 @@ async def test_garbage_is_no_number(spoilt: Any, said: str) -> None:
 def _of(frame: bytes, at: int, value: int) -> bytes:
     changed = frame[:at] + bytes((value,)) + frame[at + 1 : -2]
     return changed + bytes((sum(changed) % 256, 0x16))
-
-
-async def test_the_search_goes_deeper_where_several_answer() -> None:
-    numbers = ["00111100012345", "00111100012346", "00117700010045", "00221100990145"]
-    async with opened(*(CjtMeter(number) for number in numbers), timeout_s=0.02) as session:
-        assert isinstance(session, CanIdentify)
-        assert sorted([found async for found in session.search()]) == sorted(numbers)
-        assert await session.identify(me("AAAAAAAAAA2346")) == {"serial": "00111100012346", "model": "water"}
 
 
 def test_refusals_and_options() -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceTimeout
+from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch
 from device_profiles.reading import PointFault
 from device_profiles.schema import Point
-from drivers.base import Address, CanDiscover, CanIdentify, CanLocate, Limits, LinkConfig
+from drivers.base import Address, CanLocate, Limits, LinkConfig
 from drivers.mbus.select import Secondary, narrower
 from drivers.mbus.session import MbusSession, slave
 from drivers.registry import load_driver
@@ -140,20 +140,6 @@ async def test_garbage_is_no_number(spoilt: Any, said: str) -> None:
 def _from(frame: bytes, address: int) -> bytes:
     body = frame[4:5] + bytes((address,)) + frame[6:-2]
     return frame[:4] + body + bytes((sum(body) % 256, 0x16))
-
-
-async def test_the_search_finds_all_by_their_identifications() -> None:
-    there = {"12345678": "SIM", "12345679": "ABB", "12999999": "KAM", "00000001": "LUG"}
-    slaves = [MbusSlave(one, water_meter(), primary=n, maker=maker) for n, (one, maker) in enumerate(there.items(), 1)]
-    async with opened(*slaves, timeout_s=0.02) as session:
-        found = {address[:8]: facts["vendor"] async for address, facts in session.search()}
-        assert found == there
-        assert isinstance(session, CanDiscover)
-        seen = {address.unit: facts["serial"] async for address, facts in session.discover(range(6))}
-        assert seen == dict(enumerate(there, 1))
-        assert isinstance(session, CanIdentify)
-        with pytest.raises(DeviceTimeout, match="no answer"):
-            await session.identify(Address(77))
 
 
 @given(st.text("0123456789F", min_size=8, max_size=8))

@@ -2,7 +2,7 @@
 "use strict";
 const MbusMaster = require("node-mbus");
 const [host, port, ...addresses] = process.argv.slice(2);
-const master = new MbusMaster({ host, port: Number(port), timeout: 1000, autoConnect: false });
+const master = new MbusMaster({ host, port: Number(port), timeout: 300, autoConnect: false });
 const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 const read = (address) =>
   new Promise((resolve) =>
