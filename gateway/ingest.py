@@ -35,6 +35,7 @@ _RETRY_CAP_S = 60.0
 _SLICE = 250
 """Messages taken in before the loop gets a turn."""
 _LATENCIES = 4096
+_MOST_VOUCHED = 10_000
 _MOST_RECEIPTS = 200_000
 """Sequence numbers kept for agents while the broker is away; beyond it the agents' resend settles the matter."""
 
@@ -90,6 +91,7 @@ class Ingest:
         self._receipts: dict[Origin, Receipt] = {}
         self._latency_ms: deque[int] = deque(maxlen=_LATENCIES)
         self.alarms: dict[str, str] = {}
+        self._vouched_ms: dict[tuple[str, str], int] = {}
         self.count: dict[str, int] = dict.fromkeys(
             (
                 "received",
@@ -213,7 +215,9 @@ class Ingest:
                 self._reader.take(intake, message, now_ms)
             await asyncio.sleep(0)
         self.count["received"] += len(intake.incoming)
-        intake.vouch(now_ms)
+        if len(self._vouched_ms) > _MOST_VOUCHED:
+            self._vouched_ms = {key: at for key, at in self._vouched_ms.items() if at >= now_ms}
+        intake.vouch(now_ms, self._vouched_ms)
         if (
             self._is_paused
             and len(window) < limits.window_messages // 2

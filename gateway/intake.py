@@ -115,12 +115,19 @@ class Intake:
                 self.dead[position].lines.append(row.line)
         return orphans
 
-    def vouch(self, now_ms: int) -> None:
-        """Adds the ledger rows for everything noted so far: they are written with what they vouch for."""
+    def vouch(self, now_ms: int, vouched_ms: dict[tuple[str, str], int]) -> None:
+        """Adds the ledger rows for everything noted so far: they are written with what they vouch for.
+
+        `vouched_ms` is the time of the last row by agent and epoch. Rows of one series need times of their own, or the second
+        would replace the first, and batches follow each other faster than the clock ticks.
+        """
         ledger: list[LedgerRow] = []
         for (_, agent, epoch), receipt in self.receipts.items():
-            # Rows of one series need times of their own, or the second would replace the first.
-            ledger += [LedgerRow(agent, epoch, a, b, now_ms + n) for n, (a, b) in enumerate(ranges(receipt.ok))]
+            at = max(now_ms, vouched_ms.get((agent, epoch), 0) + 1)
+            for a, b in ranges(receipt.ok):
+                ledger.append(LedgerRow(agent, epoch, a, b, at))
+                vouched_ms[agent, epoch] = at
+                at += 1
         self.batch.add(ledger, -1)
 
 
