@@ -79,6 +79,7 @@ def build_config(document: Document, folder: Path, *, profiles: Library | None =
     devices = _read_devices(data, links, library, folder, tz, places, problems)
     if not problems.count:
         _check_loads(links, devices, places, problems)
+        _check_install(devices, places, problems)
     wanted = problems.parse(PrivacyEntry, data.get("privacy") or {}, ("privacy",))
     privacy = read_privacy(wanted, folder, devices, problems) if wanted is not None else Privacy()
     data_dir = folder / (agent.data_dir if agent is not None else "")
@@ -204,15 +205,29 @@ def _check_loads(
     wired = [device for device in devices if device.link]
     for load in link_loads([link.config for link in links.values()], wired, load_drivers(wired)):
         link = links[load.link.id]
+        # The cycle of OSDP is the standard's, not the configuration's: there is nothing to poll slower.
+        is_osdp = any(device.protocol == "osdp" for device in wired if device.link == load.link.id)
+        remedy = "raise the baud rate or split the line" if is_osdp else "poll slower or raise the baud rate"
         for device_id, error in load.refused:
             problems.add(places[device_id], f"{device_id} {error.where}: {error.what}", error.next_step)
         if load.is_overloaded and not link.allow_overload:
-            step = f"poll slower, raise the baud rate, or set links.{load.link.id}.allow_overload: true"
+            step = f"{remedy}, or set links.{load.link.id}.allow_overload: true"
             problems.add(link.path, f"{load.text()} ({load.arithmetic()})", step)
         elif load.is_overloaded:
-            problems.warn(link.path, f"{load.text()}: readings will be late", "poll slower or raise the baud rate")
+            problems.warn(link.path, f"{load.text()}: readings will be late", remedy)
         elif load.is_tight:
-            problems.warn(link.path, f"{load.text()}: little is left for dead devices", "poll a little slower")
+            problems.warn(link.path, f"{load.text()}: little is left for dead devices", remedy)
+
+
+def _check_install(devices: Sequence[Device], places: Mapping[str, KeyPath], problems: Problems) -> None:
+    """Warns of readers that are spoken to with the key that everybody knows: a state for an hour, not for a site."""
+    for device in devices:
+        if device.protocol == "osdp" and device.options.get("install") == "true":
+            problems.warn(
+                (*places[device.id], "options", "install"),
+                f"{device.id} may be spoken to with the key that everybody knows",
+                "give the reader its own key (keyset), then take install out",
+            )
 
 
 def default_path() -> Path:

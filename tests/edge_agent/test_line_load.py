@@ -11,6 +11,7 @@ from device_profiles.errors import ConfigError
 from device_profiles.schema import Modbus, Point, ScaleFrom
 from drivers.base import Batch, LinkConfig
 from edge_agent.config.load import load_config, load_drivers
+from edge_agent.config.report import examine
 from edge_agent.line_load import gap_s, groups_of, link_loads, percent, request_s
 
 LINE = LinkConfig(id="rs485-1", kind="serial", path="/dev/ttyUSB0", baud=9600, parity="E")
@@ -128,3 +129,15 @@ def test_an_osdp_line_is_loaded_by_its_poll_cycle(tmp_path: Path, baud: int, sec
     assert (group.requests, group.period_s) == (8, 0.2)
     assert group.seconds * 1000 == pytest.approx(needs_ms, abs=1)
     assert load.is_overloaded is (baud == 9600)
+    if load.is_overloaded:
+        refused = agent_yaml(tmp_path, links.replace(", allow_overload: true", ""), rows)
+        with pytest.raises(ConfigError, match="raise the baud rate or split the line"):
+            load_config(refused)
+
+
+@pytest.mark.parametrize("install", ["true", "false"])
+def test_a_reader_with_the_key_that_everybody_knows_is_warned_of(tmp_path: Path, install: str) -> None:
+    options = f'options: {{install: "{install}"}}'
+    rows = f"  - {{id: d1, link: l1, unit: 1, profile: generic-osdp-reader, secret: {{env: HOME}}, {options}}}\n"
+    report = examine(agent_yaml(tmp_path, "l1: 'serial:/dev/ttyUSB0?baud=9600&parity=N'", rows))
+    assert any("everybody knows" in warning.what for warning in report.warnings) is (install == "true")
