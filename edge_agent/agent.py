@@ -158,6 +158,7 @@ class Agent:
             "reload": self._on_reload,
             "drain": self._on_drain,
             "command": self._on_command,
+            "operations": self._on_operations,
         }
         self._spool = Spool.open(
             config.spool, site=config.site, agent=config.agent, on_commit=self._on_commit, on_trouble=self._on_trouble
@@ -402,6 +403,9 @@ class Agent:
 
     async def _on_command(self, request: Mapping[str, Any]) -> Any:
         return await self._commands.local(request)
+
+    async def _on_operations(self, request: Mapping[str, Any]) -> Any:
+        return self._commands.operations(str(request.get("device")))
 
     async def _on_drain(self, request: Mapping[str, Any]) -> Any:
         """Stops polling for good and waits until ingest has stored everything, or 18 s; then the figures."""

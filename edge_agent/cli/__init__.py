@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "read": ("edge_agent.cli.read:command", "Read a device once, with a profile or raw registers."),
     "write": ("edge_agent.cli.write:command", "Write a point, after showing what will happen."),
     "release": ("edge_agent.cli.write:release", "Give back a point that is held."),
+    "call": ("edge_agent.cli.call:command", "Carry out an operation of a device: open a door, take a picture."),
     "watch": ("edge_agent.cli.watch:command", "Read a device again and again and show what changes."),
     "decode": ("edge_agent.cli.decode:command", "Decode frames of a field protocol."),
     "scan": ("edge_agent.cli.scan:app", "Find devices on a link."),

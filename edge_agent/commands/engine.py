@@ -329,6 +329,13 @@ class Engine:
             return task.result().answer
         return record.answer
 
+    def operations(self, device_id: str) -> list[dict[str, Any]]:
+        """What a device can be told to do, as its profile says; JSON-ready. Raises CommandRefused for no device of ours."""
+        device = self._desk.plant.device(device_id)
+        if device is None:
+            raise CommandRefused(f"this agent has no device {device_id[:64]!r}", code="unsupported")
+        return [each.model_dump(mode="json", exclude_none=True) for each in device.profile.operations]
+
     def _from(self, request: Mapping[str, Any]) -> Command:
         given = request.get("command")
         uid = int(request.get("peer", {}).get("uid", -1))
