@@ -44,6 +44,7 @@ SLOW = frozenset(
         "test_morning.py",
         "test_opcua_peers.py",
         "test_opcua_security.py",
+        "test_operations_e2e.py",
         "test_osdp_peers.py",
         "test_page.py",
         "test_plant_room.py",
