@@ -193,6 +193,8 @@ class Master:
             step = "check the address, the level converter and its supply, the baud rate (2400 8E1 mostly)"
             return DeviceTimeout(f"no answer {limit}", next_step=step)
         reason = finder.reason or f"no frame among {len(silent.received)} bytes"
+        if silent.received == bytes((wire.ACK,)):
+            reason = "it acknowledges and has no data"
         return DeviceMismatch(f"no answer {limit}: {reason}", next_step="look at the frames with --trace")
 
 
@@ -206,8 +208,8 @@ def refusal(data: bytes) -> DeviceRefused:
 
 def _check_identity(asked: Secondary, answer: records.Answer) -> None:
     """An answer of a selected device carries the identification that was selected."""
-    if answer.header is not None and not asked.fits(answer.header.id):
+    if answer.header is not None and not asked.fits(answer.header.secondary):
         raise DeviceMismatch(
-            f"device {answer.header.id} answered where {asked.text} was selected",
+            f"device {answer.header.secondary} answered where {asked.text} was selected",
             next_step="look at the frames with --trace",
         )

@@ -33,12 +33,27 @@ class Secondary:
         raw = bytes.fromhex(self.text)
         return raw[3::-1] + raw[5:3:-1] + raw[6:7] + raw[7:8]
 
-    def fits(self, identification: str) -> bool:
-        """The identification of an answer is one that this selects."""
-        return all(one in ("F", other) for one, other in zip(self.text[:8], identification, strict=True))
+    def fits(self, given: str) -> bool:
+        """The identification (8 digits) or the whole secondary address (16) of an answer is one that this selects."""
+        return all(one in ("F", other) for one, other in zip(self.text, given, strict=False))
 
 
 def narrower(pattern: str) -> list[str]:
     """The ten patterns with the first wildcard of the identification made a digit; none where it has no wildcard left."""
     at = pattern[:8].find("F")
     return [] if at < 0 else [pattern[:at] + str(digit) + pattern[at + 1 :] for digit in range(10)]
+
+
+def hidden(pattern: str, answered: str) -> list[str]:
+    """The patterns of whoever a whole answer to `pattern` may hide.
+
+    Several answers in one instant are laid over each other, and a 0 wins: where each digit of one identification has the bits of
+    the other's and more, what is heard is the right answer of the lesser.
+    """
+    return [
+        answered[:at] + str(digit) + pattern[at + 1 :]
+        for at in range(8)
+        if pattern[at] == "F" and answered[at].isdecimal()
+        for digit in range(int(answered[at]) + 1, 10)
+        if digit & int(answered[at]) == int(answered[at])
+    ]

@@ -16,7 +16,7 @@ from drivers.serial_line import Line, LineAccess, LineOwner
 from . import planner
 from .master import GAP_CHARS, Collision, Master
 from .records import Answer, Header
-from .select import Secondary, narrower
+from .select import Secondary, hidden, narrower
 
 T = TypeVar("T")
 Tell = Callable[[str, int], None]
@@ -87,11 +87,14 @@ class MbusSession:
             chosen = Secondary.parse(pattern)
             try:
                 answer = await self._owner.call(partial(self._select, chosen))
-            except Collision:
+            except Collision as error:
                 patterns += reversed(narrower(pattern))
+                if "F" not in pattern:
+                    yield chosen.text, {"trouble": f"several devices have this identification: {error.what}"}
                 continue
             if answer is None or answer.header is None:
                 continue
+            patterns += reversed(hidden(pattern, answer.header.id))
             full = answer.header.secondary
             if full not in found:
                 found.add(full)

@@ -7,7 +7,7 @@ import pytest
 from device_profiles.errors import DeviceTimeout
 from drivers.base import Address, CanDiscover, CanIdentify
 from firmware_sim.cjt188 import CjtMeter
-from firmware_sim.mbus import MbusSlave, water_meter
+from firmware_sim.mbus import MbusSlave, heat_meter, water_meter
 from tests.drivers.test_cjt188_session import me
 from tests.drivers.test_cjt188_session import opened as meters_on
 from tests.drivers.test_mbus_session import opened as slaves_on
@@ -33,3 +33,18 @@ async def test_the_search_finds_all_by_their_identifications() -> None:
         assert isinstance(session, CanIdentify)
         with pytest.raises(DeviceTimeout, match="no answer"):
             await session.identify(Address(77))
+
+
+@pytest.mark.parametrize(
+    "ids", [("12345678", "12345679"), ("00000001", "00000003"), ("02345678", "12345678", "12345679")]
+)
+async def test_a_slave_whose_answer_another_one_covers_is_found(ids: tuple[str, ...]) -> None:
+    async with slaves_on(*(MbusSlave(one, heat_meter()) for one in ids)) as session:
+        assert {found[:8] async for found, _ in session.search()} == set(ids)
+
+
+async def test_slaves_of_one_identification_are_told_of() -> None:
+    async with slaves_on(*(MbusSlave("12345678", heat_meter(), maker=maker) for maker in ("KAM", "ABB"))) as session:
+        [(pattern, facts)] = [one async for one in session.search()]
+    assert pattern == "12345678FFFFFFFF"
+    assert "several devices" in facts["trouble"]
