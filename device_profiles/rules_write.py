@@ -18,6 +18,9 @@ Rule = tuple[KeyPath, str, str]
 """(path into the profile, what is wrong with the observed value, next step)."""
 
 _WITHOUT_OPERATIONS = frozenset({"virtual"})
+_PASSAGES = frozenset({"gate", "door", "barrier"})
+_FIRE = "fire_alarm"
+_NEVER_IN_THE_WAY = frozenset({"gate.open", "gate.hold", "camera.snapshot", "time.sync"})
 
 
 def write_rules(profile: Profile) -> Iterator[Rule]:
@@ -32,6 +35,7 @@ def write_rules(profile: Profile) -> Iterator[Rule]:
             yield from _readback(profile, point, point.write, (*path, "write"))
             yield from _interlocks(profile, point.write.interlocks, (*path, "write"))
     yield from _operations(profile)
+    yield from _fire_release(profile)
 
 
 def _way(point: Point, path: KeyPath) -> Iterator[Rule]:
@@ -51,6 +55,23 @@ def _way(point: Point, path: KeyPath) -> Iterator[Rule]:
     if function == "single" and point.registers > 1 and point.address.table == "holding" and not point.bit_range:
         step = "remove function: a device may take one half of a value"
         yield (*path, "write", "function"), f"function 6 writes one register, {point.id} has {point.registers}", step
+
+
+def _fire_release(profile: Profile) -> Iterator[Rule]:
+    """Where a gate has its fire contact among its points, what is not opening waits for that contact to be at rest."""
+    if profile.class_ not in _PASSAGES or all(point.id != _FIRE for point in profile.points):
+        return
+    step = f"add interlocks: [{{point: {_FIRE}, equals: false}}]"
+    for index, operation in enumerate(profile.operations):
+        if operation.op not in _NEVER_IN_THE_WAY and not _waits_for_fire(operation.interlocks):
+            yield ("operations", index), f"{operation.id} may close the gate against its fire release", step
+    for index, point in enumerate(profile.points):
+        if point.is_writable and not _waits_for_fire(point.write.interlocks if point.write is not None else ()):
+            yield ("points", index, "write"), f"{point.id} may close the gate against its fire release", step
+
+
+def _waits_for_fire(interlocks: Sequence[Interlock]) -> bool:
+    return any(each.point == _FIRE and each.equals in (False, 0) for each in interlocks)
 
 
 def _bacnet_way(point: Point, address: Bacnet, priority: int | None, path: KeyPath) -> Iterator[Rule]:

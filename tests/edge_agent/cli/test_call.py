@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from device_profiles.control import Operation
+from device_profiles.errors import ProfileError
+from device_profiles.library import Library
 from edge_agent.cli import invoke
 from edge_agent.local_api import LocalApi
 from firmware_sim.device import Device
@@ -171,3 +173,39 @@ def test_the_running_agent_is_asked_until_it_is_done(run: Run, tmp_path: Path, m
 def test_without_an_agent_it_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["call", "door-1", "open", "--yes", "--socket", str(tmp_path / "none.sock")]) == 1
     assert "no agent answers here" in capsys.readouterr().err
+
+
+def with_fire_contact(folder: Path, lock: str) -> None:
+    """The barrier's profile of a site whose board hears the fire contact at DI4."""
+    text = Library.default([]).path(BARRIER).read_text(encoding="utf-8")
+    contact = "  - {id: fire_alarm, table: discrete, reg: 3, label: DI4}\n"
+    text = text.replace("points:\n", "points:\n" + contact, 1).replace("interlocks: [", f"interlocks: [{lock}")
+    text = text.replace("value: 0}, per_hour: 60}", f"value: 0}}, per_hour: 60, interlocks: [{lock}]}}")
+    (folder / f"{BARRIER}.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("operation", ["close", "free"])
+def test_nothing_closes_a_barrier_against_its_fire_release(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    with_fire_contact(tmp_path, "{point: fire_alarm, equals: false, text: Fire release.}, ")
+    board = simulated(BOARD)
+    inputs = [False, False, False, True, False, False, False, False]
+    heard = board.read_bits
+    monkeypatch.setattr(
+        board,
+        "read_bits",
+        lambda table, at, count: inputs[at : at + count] if table == "discrete" else heard(table, at, count),
+    )
+    with barrier(board) as where:
+        code, document = run(operation, *where, "--dir", str(tmp_path), "--yes")
+        assert (code, document["err"]["code"]) == (1, "blocked")
+        assert "Fire release" in document["err"]["msg"]
+        assert board.writes == 0
+        assert run("hold", *where, "--dir", str(tmp_path), "--yes")[0] == 0
+
+
+def test_a_profile_with_a_fire_contact_and_no_interlock_is_refused(tmp_path: Path) -> None:
+    with_fire_contact(tmp_path, "")
+    with pytest.raises(ProfileError, match="against its fire release"):
+        Library.default([tmp_path]).get(BARRIER)
