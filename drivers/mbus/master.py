@@ -127,7 +127,7 @@ class Master:
                     raise DeviceMismatch(
                         f"the readout has no end: {len(answers)} telegrams", next_step="look at the frames with --trace"
                     )
-        except (DeviceTimeout, DeviceMismatch, LineInterrupted):
+        except (DeviceTimeout, DeviceMismatch, DeviceRefused, LineInterrupted):
             slave.is_fresh, self._selected = False, None
             raise
 

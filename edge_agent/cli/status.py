@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COLOURS = {"ok": "green", "degraded": "yellow", "down": "red", "disabled": "dim", "unknown": "dim"}
 
 _COLUMNS = ("device", "name", "link", "state", "reads", "failed", "rtt ms", "age")
-_NAME, _STATE = _COLUMNS.index("name"), _COLUMNS.index("state")
+_NAME, _LINK, _STATE = _COLUMNS.index("name"), _COLUMNS.index("link"), _COLUMNS.index("state")
 _NUMBERS = ("reads", "failed", "rtt ms", "age")
 _GAP = 2
 
@@ -75,6 +75,7 @@ def _show(status: Mapping[str, Any]) -> None:
     widths = [max([len(name), *(len(row[at]) for row in rows)]) for at, name in enumerate(_COLUMNS)]
     # Names are cut, and states beyond 24 characters folded, so that a healthy device stays on one line of a narrow terminal.
     widths[_STATE] = min(widths[_STATE], 24)
+    widths[_LINK] = min(widths[_LINK], 22)
     widths[_NAME] = max(8, min(widths[_NAME], console.width - sum(widths) + widths[_NAME] - _GAP * len(_COLUMNS)))
     table = Table(box=None, pad_edge=False)
     for at, name in enumerate(_COLUMNS):

@@ -61,7 +61,6 @@ class Disk:
         self._rescue: Rescue | None = None
         self._batches: Iterator[tuple[list[Entry], list[EpochRow]]] = iter(())
         self._batch: tuple[list[Entry], list[EpochRow]] | None = None
-        self.fill = SpoolFill(0, 0, None)
 
     def open(self) -> bool:
         """True when there is a file to work with; tries again at most every `RETRY_S`."""
@@ -204,9 +203,9 @@ class Disk:
             self._lose(database, keys, [row[6] for row in broken if isinstance(row[6], int)], "checksum")
         return found
 
-    def note(self) -> None:
-        """Takes the figures anew."""
-        self.fill = self._attempt(_fill) or SpoolFill(0, 0, None)
+    def fill(self) -> SpoolFill:
+        """How full the file is; gives back to the file system what it does not need."""
+        return self._attempt(_fill) or SpoolFill(0, 0, None)
 
     # -- damaged files
 
@@ -248,7 +247,6 @@ class Disk:
             self._rescue = None
             self._shelf.finish(rescue.remains)
             self._tell("salvaged", {"path": str(rescue.remains.path), "msgs": rescue.count}, None)
-            self.note()
 
     def _tell_found(self) -> None:
         """What opening found out."""

@@ -99,7 +99,6 @@ class Spool:
         state: dict[str, dict[str, bytes]] = {}
         for namespace, key, value in disk.load_state():
             state.setdefault(namespace, {})[key] = value
-        disk.note()
         buffer = Buffer()
         writer = Writer(disk, buffer, commit_s=settings.commit_ms / 1000, loop=loop, on_commit=on_commit)
         writer.start()

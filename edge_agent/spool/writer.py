@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from edge_agent.spool.buffer import Buffer
@@ -65,6 +66,8 @@ class Writer:
         self._state: dict[tuple[str, str], bytes | None] = {}
         self._stopping = False
         self._has_ended = False
+        self._counting = threading.Lock()
+        self._fill = disk.fill()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     # -- called from the event loop
@@ -103,8 +106,8 @@ class Writer:
         return dropped
 
     def fill(self) -> SpoolFill:
-        disk = self._disk.fill
-        msgs, size, oldest = self._buffer.fill()
+        with self._counting:  # a message on its way to the disk is counted once, at every moment
+            disk, (msgs, size, oldest) = self._fill, self._buffer.fill()
         return SpoolFill(disk.msgs + msgs, disk.bytes + size, oldest if disk.oldest_ms is None else disk.oldest_ms)
 
     def call(self, work: Callable[[], Any]) -> Future[Any]:
@@ -148,10 +151,13 @@ class Writer:
             is_due, stopping = self._is_due(), self._stopping
         if is_due or stopping:
             self.commit_all()
-        elif self._disk.can_rescue:
+        rescues = self._disk.can_rescue
+        if rescues and not (is_due or stopping):
             self._disk.rescue_some()
         for _ in range(len(self._jobs)):
             self._jobs.popleft().run()
+        if rescues and not self._disk.can_rescue:
+            self._count()
         with self._condition:
             self._has_ended = stopping and not self._jobs
 
@@ -181,12 +187,12 @@ class Writer:
             forget = Ranges()
         if is_empty and (forget or state):
             self._commit([], forget, state)
-        self._disk.note()
+        self._count()
 
     def _commit(self, batch: list[Entry], forget: Ranges, state: dict[tuple[str, str], bytes | None]) -> None:
         self._buffer.forget(forget)
         if self._disk.open() and self._disk.store(batch, forget, state):
-            self._buffer.done(batch)
+            self._count(partial(self._buffer.done, batch))
         else:
             self._buffer.keep(batch)
             with self._condition:
@@ -197,12 +203,19 @@ class Writer:
             with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 self._loop.call_soon_threadsafe(self._on_commit, batch)
 
+    def _count(self, settle: Callable[[], None] = lambda: None) -> None:
+        """Takes the figures of the disk anew; what `settle` takes out of memory is in them."""
+        fill = self._disk.fill()
+        with self._counting:
+            self._fill = fill
+            settle()
+
     def _write_resident(self) -> None:
         """What was handed on without a disk goes to it, once there is one."""
         while entries := self._buffer.resident(BATCH):
             if not (self._disk.open() and self._disk.store(entries, Ranges(), {})):
                 return
-            self._buffer.written(entries[-1].key)
+            self._count(partial(self._buffer.written, entries[-1].key))
         self._disk.open()
 
     def read(self, after_key: int, limit: int, max_bytes: int, *, newest_first: bool = False) -> list[Entry]:

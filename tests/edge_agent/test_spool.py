@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,14 @@ async def test_fill_counts_what_is_held(box: Box) -> None:
     assert box.spool.fill().msgs == 100
     await box.reopen()
     assert box.spool.fill().msgs == 100
+
+
+async def test_what_goes_to_the_disk_meanwhile_is_counted_once(box: Box) -> None:
+    for number in range(1, 101):
+        box.put(now=True)
+        for _ in range(200):  # no await: only the spool's own thread goes on
+            assert box.spool.fill().msgs == number
+            os.sched_yield()
 
 
 async def test_state_is_the_latest_value_of_each_key(box: Box) -> None:
