@@ -18,20 +18,8 @@ from device_profiles.control import Input, Operation
 from device_profiles.errors import CommandRefused, ConfigError, DeviceError, LinkError
 from edge_agent.cli.call_way import Call, CallOwnLink, CallThroughAgent, CallWay
 from edge_agent.cli.local import AsJson, socket_of
-from edge_agent.cli.login import At, Login, PasswordFile, SecretFile, User
-from edge_agent.cli.target import (
-    Asked,
-    AsTrace,
-    Dirs,
-    Instance,
-    LinkText,
-    Options,
-    Prefix,
-    ProfileId,
-    Timeout,
-    Unit,
-    target_of,
-)
+from edge_agent.cli.options import grouped
+from edge_agent.cli.target import Asked, Reach, target_of
 from edge_agent.cli.write import ConfigFile, Socket, Why, Yes
 from edge_agent.cli.write_way import somebody_answers
 
@@ -46,7 +34,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and sa
 _YES, _NO = frozenset({"on", "true", "yes", "1"}), frozenset({"off", "false", "no", "0"})
 
 
+@grouped
 def command(
+    reach: Reach,
     words: Words = None,
     why: Why = "",
     dry_run: DryRun = False,
@@ -54,19 +44,6 @@ def command(
     as_json: AsJson = False,
     socket: Socket = None,
     config: ConfigFile = None,
-    link: LinkText = None,
-    unit: Unit = None,
-    prefix: Prefix = None,
-    profile: ProfileId = None,
-    directory: Dirs = None,
-    option: Options = None,
-    instance: Instance = None,
-    user: User = "",
-    password_file: PasswordFile = None,
-    secret_file: SecretFile = None,
-    at: At = "",
-    timeout: Timeout = None,
-    trace: AsTrace = False,
 ) -> None:
     """Carry out an operation: DEVICE OPERATION [NAME=VALUE ...], or without DEVICE with --link and --profile.
 
@@ -74,15 +51,10 @@ def command(
     will be done, then asks. Nothing is ever sent twice. Without OPERATION it lists what the device can be told to do.
     """
     given = list(words or ())
-    if link is None and not given:
+    if reach.link is None and not given:
         raise typer.BadParameter("give DEVICE, or --link and --profile")
-    device_id = given.pop(0) if link is None else None
-    asked = Asked(
-        device=device_id, config=config if link is None else None, link=link, unit=unit, prefix=prefix, profile=profile,
-        directories=directory, options=option, instance=instance, timeout=timeout,
-        login=Login(user=user, password_file=password_file, secret_file=secret_file, at=at),
-    )  # fmt: skip
-    way = _way(asked, socket, config, trace=trace)
+    device_id = given.pop(0) if reach.link is None else None
+    way = _way(reach.asked(device_id, config), socket, config)
     known = way.operations()
     if not given:
         _list(way.device_id, known, as_json=as_json)
@@ -92,7 +64,7 @@ def command(
     _carry_out(way, call, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-def _way(asked: Asked, socket: Path | None, config: Path | None, *, trace: bool) -> CallWay:
+def _way(asked: Asked, socket: Path | None, config: Path | None) -> CallWay:
     if asked.link is not None and asked.profile is None:
         raise typer.BadParameter("--profile is missing: an operation is carried out as its profile says")
     if asked.device is not None and asked.profile is not None:
@@ -102,7 +74,7 @@ def _way(asked: Asked, socket: Path | None, config: Path | None, *, trace: bool)
         if config is None or somebody_answers(path):
             return CallThroughAgent(path, asked.device)
     target = target_of(asked)
-    return CallOwnLink(target.link, target.device, trace=trace)
+    return CallOwnLink(target.link, target.device, trace=asked.trace)
 
 
 def _chosen(device_id: str, known: Sequence[Operation], name: str) -> Operation:

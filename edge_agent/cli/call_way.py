@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from device_profiles.control import Operation
+from edge_agent.cli.local import commanded
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
     from edge_agent.model import Device
 
-_UNDER_WAY = frozenset({"accepted", "running"})
-_LOOK_AGAIN_S = 0.5
 _OWN_TIME_S = 60.0
 """How long a call over a link of one's own may take to go out: locating a device of many registers takes its time."""
 
@@ -77,13 +75,7 @@ class CallThroughAgent:
         return [Operation.model_validate(each) for each in ask(self._socket, "operations", device=self._device_id)]
 
     def send(self, call: Call, *, dry: bool) -> dict[str, Any]:
-        from edge_agent.local_api import ask
-
-        answer: dict[str, Any] = ask(self._socket, "command", timeout_s=95.0, command=call.as_command(dry=dry))
-        while answer["st"] in _UNDER_WAY:  # a device may take its time; the agent's own limits end it
-            time.sleep(_LOOK_AGAIN_S)
-            answer = ask(self._socket, "command", id=answer["id"])
-        return answer
+        return commanded(self._socket, call.as_command(dry=dry))
 
 
 class CallOwnLink:

@@ -12,24 +12,48 @@ if TYPE_CHECKING:
     from drivers.base import LinkConfig
     from edge_agent.model import Device
 
-User = Annotated[str, typer.Option("--user", help="User name on OPC UA and HTTP links; needs --password-file.")]
+PANEL = "Login"
+
+User = Annotated[
+    str,
+    typer.Option("--user", rich_help_panel=PANEL, help="User name on OPC UA and HTTP links; needs --password-file."),
+]
 PasswordFile = Annotated[
-    Path | None, typer.Option("--password-file", help="File whose only line is the password of --user.")
+    Path | None,
+    typer.Option("--password-file", rich_help_panel=PANEL, help="File whose only line is the password of --user."),
 ]
 Policy = Annotated[
     str | None,
-    typer.Option("--policy", help="OPC UA: none, Basic256Sha256, Aes128Sha256RsaOaep or Aes256Sha256RsaPss."),
+    typer.Option(
+        "--policy",
+        rich_help_panel=PANEL,
+        help="OPC UA: none, Basic256Sha256, Aes128Sha256RsaOaep or Aes256Sha256RsaPss.",
+    ),
 ]
-Mode = Annotated[str | None, typer.Option("--mode", help="OPC UA with a --policy: sign or sign_and_encrypt.")]
+Mode = Annotated[
+    str | None, typer.Option("--mode", rich_help_panel=PANEL, help="OPC UA with a --policy: sign or sign_and_encrypt.")
+]
 Pki = Annotated[
-    Path | None, typer.Option("--pki", help="OPC UA: folder of certificates; ours is made there when absent.")
+    Path | None,
+    typer.Option(
+        "--pki", rich_help_panel=PANEL, help="OPC UA: folder of certificates; ours is made there when absent."
+    ),
 ]
 SecretFile = Annotated[
     Path | None,
-    typer.Option("--secret-file", help="File whose only line is the device's own secret (OSDP key, PJLink password)."),
+    typer.Option(
+        "--secret-file",
+        rich_help_panel=PANEL,
+        help="File whose only line is the device's own secret (OSDP key, PJLink password).",
+    ),
 ]
 At = Annotated[
-    str, typer.Option("--at", help="host or host:port of the device itself, on links that have many (udp, listen).")
+    str,
+    typer.Option(
+        "--at",
+        rich_help_panel=PANEL,
+        help="host or host:port of the device itself, on links that have many (udp, listen).",
+    ),
 ]
 
 POLICIES = ("none", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
@@ -40,13 +64,13 @@ MODES = ("sign", "sign_and_encrypt")
 class Login:
     """The options, as they were given."""
 
-    user: str = ""
-    password_file: Path | None = None
-    policy: str | None = None
-    mode: str | None = None
-    pki: Path | None = None
-    secret_file: Path | None = None
-    at: str = ""
+    user: User = ""
+    password_file: PasswordFile = None
+    policy: Policy = None
+    mode: Mode = None
+    pki: Pki = None
+    secret_file: SecretFile = None
+    at: At = ""
 
     def of_link(self, link: LinkConfig) -> LinkConfig:
         """The link, let in. Raises typer.BadParameter for options that a link of this kind has no use for."""

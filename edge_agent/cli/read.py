@@ -4,94 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_agent.cli.login import At, Login, Mode, PasswordFile, Pki, Policy, SecretFile, User
-from edge_agent.cli.target import (
-    Asked,
-    AsTrace,
-    ConfigFile,
-    Count,
-    DeviceId,
-    Dirs,
-    Function,
-    Instance,
-    Kind,
-    LinkText,
-    Nodes,
-    Objects,
-    Only,
-    Options,
-    Order,
-    Params,
-    Paths,
-    Prefix,
-    ProfileId,
-    Property,
-    Register,
-    Target,
-    Timeout,
-    Unit,
-    opened,
-    target_of,
-)
+from edge_agent.cli.local import AsJson
+from edge_agent.cli.options import grouped
+from edge_agent.cli.target import Asked, Target, opened, target_of
 
 if TYPE_CHECKING:
     from edge_agent.cli.one_device import Row, Shot
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
-
-def command(
-    device: DeviceId = None,
-    link: LinkText = None,
-    unit: Unit = None,
-    prefix: Prefix = None,
-    profile: ProfileId = None,
-    directory: Dirs = None,
-    option: Options = None,
-    param: Params = None,
-    instance: Instance = None,
-    point: Only = None,
-    fc: Function = None,
-    reg: Register = "0",
-    count: Count = 1,
-    kind: Kind = None,
-    word_order: Order = "ABCD",
-    objects: Objects = None,
-    prop: Property = "present-value",
-    node: Nodes = None,
-    path: Paths = None,
-    config: ConfigFile = None,
-    user: User = "",
-    password_file: PasswordFile = None,
-    policy: Policy = None,
-    mode: Mode = None,
-    pki: Pki = None,
-    secret_file: SecretFile = None,
-    at: At = "",
-    timeout: Timeout = None,
-    trace: AsTrace = False,
-    as_json: AsJson = False,
-) -> None:
+@grouped
+def command(asked: Asked, as_json: AsJson = False) -> None:
     """Read a device once: with a profile, as a configuration describes it, or without either: Modbus registers (--fc 3 --reg 0
     --count 10), BACnet objects (--unit 1001 --object AI:1), OPC UA nodes (--path Plant/Supply).
 
     Exit code 1 when the device does not answer, or refuses a point.
     """
-    target = target_of(
-        Asked(
-            device=device, config=config, link=link, unit=unit, prefix=prefix, profile=profile, directories=directory,
-            options=option, params=param, instance=instance, only=point, function=fc, reg=reg, count=count, kind=kind,
-            order=word_order, objects=objects, prop=prop, nodes=node, paths=path, timeout=timeout,
-            login=Login(
-                user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
-            ),
-        )
-    )  # fmt: skip
-    shot, serial = asyncio.run(_read(target, trace))
+    target = target_of(asked)
+    shot, serial = asyncio.run(_read(target, asked.trace))
     if as_json:
         print(json.dumps(document(target, shot, serial), ensure_ascii=False))
     else:

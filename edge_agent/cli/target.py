@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from edge_agent.cli.one_device import OneDevice
     from edge_agent.model import Device
 
+RAW = "Without a profile"
+
 LinkText = Annotated[
     str | None,
     typer.Option(
@@ -32,18 +34,32 @@ LinkText = Annotated[
 ]
 Unit = Annotated[
     str | None,
-    typer.Option("--unit", "-u", help="Modbus: unit id, 1 to 247 (255 on TCP); 1 without it. BACnet: device instance."),
+    typer.Option(
+        "--unit",
+        "-u",
+        help="Which device on the link: Modbus unit id (1 without it; 255 on TCP), BACnet instance, a meter's number, "
+        "a reader's address.",
+    ),
 ]
 Prefix = Annotated[str | None, typer.Option(help="What a profile's {prefix} stands for on this device.")]
 Objects = Annotated[
-    list[str] | None, typer.Option("--object", help="BACnet without a profile: an object, as AI:3; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--object", rich_help_panel=RAW, help="BACnet without a profile: an object, as AI:3; may be repeated."
+    ),
 ]
-Property = Annotated[str, typer.Option("--property", help="The property of --object, as description or units.")]
+Property = Annotated[
+    str, typer.Option("--property", rich_help_panel=RAW, help="The property of --object, as description or units.")
+]
 Nodes = Annotated[
-    list[str] | None, typer.Option("--node", help="OPC UA without a profile: a node id, as ns=2;s=X; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--node", rich_help_panel=RAW, help="OPC UA without a profile: a node id, as ns=2;s=X; may be repeated."
+    ),
 ]
 Paths = Annotated[
-    list[str] | None, typer.Option("--path", help="OPC UA without a profile: a browse path; may be repeated.")
+    list[str] | None,
+    typer.Option("--path", rich_help_panel=RAW, help="OPC UA without a profile: a browse path; may be repeated."),
 ]
 ProfileId = Annotated[
     str | None, typer.Option("--profile", "-p", help="As eastron-sdm630; see plantroom profile list.")
@@ -57,13 +73,16 @@ Options = Annotated[
 Params = Annotated[list[str] | None, typer.Option("--param", help="A ratio, as ct=40; may be repeated.")]
 Instance = Annotated[int | None, typer.Option(help="The n-th of the devices in one address space.", min=1)]
 Only = Annotated[list[str] | None, typer.Option("--point", help="Read this point only; may be repeated.")]
-Function = Annotated[int | None, typer.Option("--fc", help="Modbus without a profile: function code 1, 2, 3 or 4.")]
-Register = Annotated[str, typer.Option("--reg", help="First register from 0, decimal or 0x...")]
-Count = Annotated[int, typer.Option(help="How many registers or bits.", min=1, max=65536)]
-Kind = Annotated[
-    str | None, typer.Option("--type", help="u16 s16 u32 s32 u64 s64 f32 f64 bcd16 bcd32 bcd64 sm16 sm32 str")
+Function = Annotated[
+    int | None, typer.Option("--fc", rich_help_panel=RAW, help="Modbus without a profile: function code 1, 2, 3 or 4.")
 ]
-Order = Annotated[str, typer.Option("--word-order", help="ABCD, CDAB, BADC or DCBA.")]
+Register = Annotated[str, typer.Option("--reg", rich_help_panel=RAW, help="First register from 0, decimal or 0x...")]
+Count = Annotated[int, typer.Option(rich_help_panel=RAW, help="How many registers or bits.", min=1, max=65536)]
+Kind = Annotated[
+    str | None,
+    typer.Option("--type", rich_help_panel=RAW, help="u16 s16 u32 s32 u64 s64 f32 f64 bcd16 bcd32 bcd64 sm16 sm32 str"),
+]
+Order = Annotated[str, typer.Option("--word-order", rich_help_panel=RAW, help="ABCD, CDAB, BADC or DCBA.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Take the device DEVICE from this agent.yaml.")]
 DeviceId = Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="A device of the configuration.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds to wait for an answer.", min=0.01, max=60)]
@@ -92,31 +111,42 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class Reach(Login):
+    """The options that say where a device is and by which profile it is read, as they were given."""
+
+    link: LinkText = None
+    unit: Unit = None
+    prefix: Prefix = None
+    profile: ProfileId = None
+    directory: Dirs = None
+    option: Options = None
+    param: Params = None
+    instance: Instance = None
+    timeout: Timeout = None
+    trace: AsTrace = False
+
+    def asked(self, device: str | None, config: Path | None) -> Asked:
+        """The same of a device of this configuration; without a device, or with a link, of none."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Asked(**given, device=device, config=config if self.link is None else None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked(Reach):
     """The options by which a target is named, as they were given."""
 
-    device: str | None = None
-    config: Path | None = None
-    link: str | None = None
-    unit: str | None = None
-    prefix: str | None = None
-    profile: str | None = None
-    directories: Sequence[Path] | None = None
-    options: Sequence[str] | None = None
-    params: Sequence[str] | None = None
-    instance: int | None = None
-    only: Sequence[str] | None = None
-    function: int | None = None
-    reg: str = "0"
-    count: int = 1
-    kind: str | None = None
-    order: str = "ABCD"
-    objects: Sequence[str] | None = None
-    prop: str = "present-value"
-    nodes: Sequence[str] | None = None
-    paths: Sequence[str] | None = None
-    timeout: float | None = None
-    login: Login = Login()
+    device: DeviceId = None
+    config: ConfigFile = None
+    point: Only = None
+    fc: Function = None
+    reg: Register = "0"
+    count: Count = 1
+    kind: Kind = None
+    word_order: Order = "ABCD"
+    objects: Objects = None
+    prop: Property = "present-value"
+    node: Nodes = None
+    path: Paths = None
 
 
 def tracer(link: LinkConfig, protocol: str = "") -> Trace:
@@ -150,7 +180,7 @@ def target_of(asked: Asked) -> Target:
         if link.bacnet is not None:
             link = replace(link, bacnet=replace(link.bacnet, apdu_timeout_s=asked.timeout))
         target = replace(target, link=link)
-    return _only(target, asked.only or ())
+    return _only(target, asked.point or ())
 
 
 def _of_options(asked: Asked) -> Target:
@@ -159,12 +189,12 @@ def _of_options(asked: Asked) -> Target:
 
     if asked.link is None:
         raise typer.BadParameter(f"--link is missing; for example: {EXAMPLES['']}")
-    link = asked.login.of_link(parse_link(asked.link, link_id=asked.link.partition("?")[0]))
+    link = asked.of_link(parse_link(asked.link, link_id=asked.link.partition("?")[0]))
     ways = [
         asked.profile is not None,
-        asked.function is not None,
+        asked.fc is not None,
         bool(asked.objects),
-        bool(asked.nodes or asked.paths),
+        bool(asked.node or asked.path),
     ]
     if sum(ways) != 1:
         raise typer.BadParameter(
@@ -177,18 +207,18 @@ def _of_options(asked: Asked) -> Target:
             _unit_of(asked, link),
             link=link,
             prefix=asked.prefix,
-            options=words(asked.options or (), "--option"),
-            params=numbers(asked.params or (), "--param"),
+            options=words(asked.option or (), "--option"),
+            params=numbers(asked.param or (), "--param"),
             instance=asked.instance,
-            directories=asked.directories or (),
+            directories=asked.directory or (),
         )
         _check_carries(found.protocol, link, f"profile {asked.profile}")
-        return Target(link, asked.login.of_device(found), raw=False)
+        return Target(link, asked.of_device(found), raw=False)
     protocol, option = (
         ("modbus", "--fc") if ways[1] else ("bacnet", "--object") if ways[2] else ("opcua", "--node, --path")
     )
     _check_carries(protocol, link, option)
-    if "{prefix}" in "".join((*(asked.nodes or ()), *(asked.paths or ()))):
+    if "{prefix}" in "".join((*(asked.node or ()), *(asked.path or ()))):
         raise typer.BadParameter("{prefix} is for profiles; write the whole node or path")
     points = _registers(asked) if ways[1] else _objects(asked) if ways[2] else _nodes(asked)
     return Target(link, device_of_points(protocol, points, _unit_of(asked, link), link=link), raw=True)
@@ -228,7 +258,7 @@ def _unit_of(asked: Asked, link: LinkConfig) -> int | str:
         return number
     if number is None or len(str(text)) in _METER_DIGITS:
         return str(text)  # the number of a meter, whose zeros count, or whatever the protocol takes
-    if asked.function is not None or link.kind == "tcp":
+    if asked.fc is not None or link.kind == "tcp":
         _check_modbus(number)
     return number
 
@@ -241,10 +271,8 @@ def _check_modbus(unit: int) -> None:
 def _registers(asked: Asked) -> tuple[Point, ...]:
     from edge_agent.cli.one_device import points_of_registers
 
-    assert asked.function is not None
-    return points_of_registers(
-        asked.function, _register(asked.reg), asked.count, _kind(asked.kind), _order(asked.order)
-    )
+    assert asked.fc is not None
+    return points_of_registers(asked.fc, _register(asked.reg), asked.count, _kind(asked.kind), _order(asked.word_order))
 
 
 def _objects(asked: Asked) -> tuple[Point, ...]:
@@ -261,7 +289,7 @@ def _objects(asked: Asked) -> tuple[Point, ...]:
 def _nodes(asked: Asked) -> tuple[Point, ...]:
     from edge_agent.cli.one_device import points_of_nodes
 
-    return points_of_nodes(asked.nodes or (), asked.paths or ())
+    return points_of_nodes(asked.node or (), asked.path or ())
 
 
 def _of_config(path: Path, device_id: str) -> Target:

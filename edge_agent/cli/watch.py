@@ -14,36 +14,9 @@ import typer
 
 from edge_agent.cli import watch_agent
 from edge_agent.cli.local import Socket, socket_of
-from edge_agent.cli.login import At, Login, Mode, PasswordFile, Pki, Policy, SecretFile, User
+from edge_agent.cli.options import grouped
 from edge_agent.cli.read import document, table_of
-from edge_agent.cli.target import (
-    Asked,
-    AsTrace,
-    ConfigFile,
-    Count,
-    DeviceId,
-    Dirs,
-    Function,
-    Instance,
-    Kind,
-    LinkText,
-    Nodes,
-    Objects,
-    Only,
-    Options,
-    Order,
-    Params,
-    Paths,
-    Prefix,
-    ProfileId,
-    Property,
-    Register,
-    Target,
-    Timeout,
-    Unit,
-    opened,
-    target_of,
-)
+from edge_agent.cli.target import Asked, Target, opened, target_of
 from edge_agent.cli.watch_events import line, listening
 
 if TYPE_CHECKING:
@@ -54,36 +27,9 @@ if TYPE_CHECKING:
 _REOPEN_S = 5.0
 
 
+@grouped
 def command(
-    device: DeviceId = None,
-    link: LinkText = None,
-    unit: Unit = None,
-    prefix: Prefix = None,
-    profile: ProfileId = None,
-    directory: Dirs = None,
-    option: Options = None,
-    param: Params = None,
-    instance: Instance = None,
-    point: Only = None,
-    fc: Function = None,
-    reg: Register = "0",
-    count: Count = 1,
-    kind: Kind = None,
-    word_order: Order = "ABCD",
-    objects: Objects = None,
-    prop: Property = "present-value",
-    node: Nodes = None,
-    path: Paths = None,
-    config: ConfigFile = None,
-    user: User = "",
-    password_file: PasswordFile = None,
-    policy: Policy = None,
-    mode: Mode = None,
-    pki: Pki = None,
-    secret_file: SecretFile = None,
-    at: At = "",
-    timeout: Timeout = None,
-    trace: AsTrace = False,
+    asked: Asked,
     interval: Annotated[float, typer.Option("--interval", "-i", help="Seconds between two reads.", min=0.05)] = 2.0,
     times: Annotated[int | None, typer.Option("--times", "-n", help="Stop after so many reads.", min=1)] = None,
     as_json: Annotated[
@@ -97,23 +43,13 @@ def command(
     While an agent runs that has the device (--config, --socket, or the usual socket), what it has is shown: each point with its
     mode and age. The line is the agent's.
     """
-    if device is not None and link is None and not trace:
-        where = socket_of(socket, config)
-        if watch_agent.agent_has(where, device) or config is None:
+    if asked.device is not None and asked.link is None and not asked.trace:
+        where = socket_of(socket, asked.config)
+        if watch_agent.agent_has(where, asked.device) or asked.config is None:
             with suppress(KeyboardInterrupt):
-                watch_agent.watch(where, device, interval=interval, times=times, as_json=as_json)
+                watch_agent.watch(where, asked.device, interval=interval, times=times, as_json=as_json)
             raise typer.Exit(0)
-    target = target_of(
-        Asked(
-            device=device, config=config, link=link, unit=unit, prefix=prefix, profile=profile, directories=directory,
-            options=option, params=param, instance=instance, only=point, function=fc, reg=reg, count=count, kind=kind,
-            order=word_order, objects=objects, prop=prop, nodes=node, paths=path, timeout=timeout,
-            login=Login(
-                user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
-            ),
-        )
-    )  # fmt: skip
-    watch = _Watch(target, trace, interval, times, as_json)
+    watch = _Watch(target_of(asked), asked.trace, interval, times, as_json)
     try:
         asyncio.run(watch.run())
     except KeyboardInterrupt:

@@ -16,21 +16,8 @@ import typer
 from device_profiles.errors import CommandRefused, DeviceError, LinkError
 from device_profiles.vocabulary import vocabulary
 from edge_agent.cli.local import AsJson, socket_of
-from edge_agent.cli.login import At, Login, Mode, PasswordFile, Pki, Policy, SecretFile, User
-from edge_agent.cli.target import (
-    Asked,
-    AsTrace,
-    Dirs,
-    Instance,
-    LinkText,
-    Options,
-    Params,
-    Prefix,
-    ProfileId,
-    Timeout,
-    Unit,
-    target_of,
-)
+from edge_agent.cli.options import grouped
+from edge_agent.cli.target import Asked, Reach, target_of
 from edge_agent.cli.write_way import Order, OwnLink, ThroughAgent, Way, somebody_answers
 
 Words = Annotated[
@@ -55,8 +42,10 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="The agent's a
 Socket = Annotated[Path | None, typer.Option("--socket", help="The agent's local socket.", envvar="PLANTROOM_SOCKET")]
 
 
+@grouped
 def command(
     words: Words,
+    reach: Reach,
     priority: Priority = None,
     hold: Hold = None,
     expected: If = None,
@@ -66,23 +55,6 @@ def command(
     as_json: AsJson = False,
     socket: Socket = None,
     config: ConfigFile = None,
-    link: LinkText = None,
-    unit: Unit = None,
-    prefix: Prefix = None,
-    profile: ProfileId = None,
-    directory: Dirs = None,
-    option: Options = None,
-    param: Params = None,
-    instance: Instance = None,
-    user: User = "",
-    password_file: PasswordFile = None,
-    policy: Policy = None,
-    mode: Mode = None,
-    pki: Pki = None,
-    secret_file: SecretFile = None,
-    at: At = "",
-    timeout: Timeout = None,
-    trace: AsTrace = False,
 ) -> None:
     """Write a point: DEVICE POINT VALUE, or POINT VALUE with --link and --profile.
 
@@ -91,15 +63,8 @@ def command(
     """
     from edge_agent.cli.write_value import seconds_of, value_of
 
-    device_id, rest = _named(words, 2, link)
-    asked = Asked(
-        device=device_id, config=config if link is None else None, link=link, unit=unit, prefix=prefix, profile=profile,
-        directories=directory, options=option, params=param, instance=instance, timeout=timeout,
-        login=Login(
-        user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
-        ),
-    )  # fmt: skip
-    way = _way(asked, socket, config, trace=trace)
+    device_id, rest = _named(words, 2, reach.link)
+    way = _way(reach.asked(device_id, config), socket, config)
     point_id, text = rest
     order = Order(
         device=way.device_id,
@@ -113,8 +78,10 @@ def command(
     _carry_out(way, order, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
+@grouped
 def release(
     words: ReleaseWords,
+    reach: Reach,
     priority: Priority = None,
     why: Why = "",
     dry_run: DryRun = False,
@@ -122,38 +89,14 @@ def release(
     as_json: AsJson = False,
     socket: Socket = None,
     config: ConfigFile = None,
-    link: LinkText = None,
-    unit: Unit = None,
-    prefix: Prefix = None,
-    profile: ProfileId = None,
-    directory: Dirs = None,
-    option: Options = None,
-    param: Params = None,
-    instance: Instance = None,
-    user: User = "",
-    password_file: PasswordFile = None,
-    policy: Policy = None,
-    mode: Mode = None,
-    pki: Pki = None,
-    secret_file: SecretFile = None,
-    at: At = "",
-    timeout: Timeout = None,
-    trace: AsTrace = False,
 ) -> None:
     """Give back a point that is held: DEVICE POINT, or POINT with --link and --profile.
 
     The agent ends its hold at once. Over a link of one's own: our BACnet priority is given back, or the profile's `release`
     is written.
     """
-    device_id, [point_id] = _named(words, 1, link)
-    asked = Asked(
-        device=device_id, config=config if link is None else None, link=link, unit=unit, prefix=prefix, profile=profile,
-        directories=directory, options=option, params=param, instance=instance, timeout=timeout,
-        login=Login(
-        user=user, password_file=password_file, policy=policy, mode=mode, pki=pki, secret_file=secret_file, at=at
-        ),
-    )  # fmt: skip
-    way = _way(asked, socket, config, trace=trace)
+    device_id, [point_id] = _named(words, 1, reach.link)
+    way = _way(reach.asked(device_id, config), socket, config)
     order = Order(way.device_id, point_id, None, priority, None, None, why, is_release=True)
     _carry_out(way, order, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -167,7 +110,7 @@ def _named(words: list[str], after: int, link: str | None) -> tuple[str | None, 
     return (None, words) if link is not None else (words[0], words[1:])
 
 
-def _way(asked: Asked, socket: Path | None, config: Path | None, *, trace: bool) -> Way:
+def _way(asked: Asked, socket: Path | None, config: Path | None) -> Way:
     if asked.link is not None and asked.profile is None:
         raise typer.BadParameter("--profile is missing: a point is written as its profile says")
     if asked.device is not None and asked.profile is not None:
@@ -179,7 +122,7 @@ def _way(asked: Asked, socket: Path | None, config: Path | None, *, trace: bool)
             assert asked.device is not None
             return ThroughAgent(path, asked.device, target.device if target is not None else None)
     assert target is not None
-    return OwnLink(target.link, target.device, trace=trace)
+    return OwnLink(target.link, target.device, trace=asked.trace)
 
 
 def _carry_out(way: Way, order: Order, *, dry_run: bool, yes: bool, as_json: bool) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from device_profiles.errors import CommandRefused, ConfigError
+from edge_agent.cli.local import commanded
 
 if TYPE_CHECKING:
     from device_profiles.schema import Point
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edge_agent.model import Device
 
 T = TypeVar("T")
-_UNDER_WAY = frozenset({"accepted", "running"})
-_LOOK_AGAIN_S = 0.5
 _COUNTED = frozenset({"per_hour", "min_interval"})
 """Limits that only somebody who remembers earlier writes can keep: the agent."""
 
@@ -102,13 +100,7 @@ class ThroughAgent:
         return None if self._device is None else _point_of(self._device, point_id)
 
     def send(self, order: Order, *, dry: bool) -> dict[str, Any]:
-        from edge_agent.local_api import ask
-
-        answer: dict[str, Any] = ask(self._socket, "command", timeout_s=95.0, command=order.as_command(dry=dry))
-        while answer["st"] in _UNDER_WAY:  # a read-back may take its time; the agent's own limits end it
-            time.sleep(_LOOK_AGAIN_S)
-            answer = ask(self._socket, "command", id=answer["id"])
-        return answer
+        return commanded(self._socket, order.as_command(dry=dry))
 
 
 class OwnLink:

@@ -154,7 +154,7 @@ def agent(socket: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def test_the_running_agent_is_asked_until_it_is_done(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_agent.cli.call_way._LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr("edge_agent.cli.local._LOOK_AGAIN_S", 0.0)
     socket = tmp_path / "a.sock"
     where = ["--socket", str(socket)]
     with agent(socket) as heard:

@@ -310,7 +310,7 @@ def test_the_running_agent_is_asked_until_it_is_done(run: Run, tmp_path: Path, m
         st = "running" if command else "succeeded"
         return {"id": "local-1", "st": st, "res": {"readback": 21.11}, "err": None}
 
-    monkeypatch.setattr("edge_agent.cli.write_way._LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr("edge_agent.cli.local._LOOK_AGAIN_S", 0.0)
     socket = tmp_path / "a.sock"
     with agent(socket, answer) as heard:
         words = [
