@@ -89,7 +89,6 @@ class BacnetClient:
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._ways: dict[Peer, tuple[bytes, tuple[str, int]]] = {}
         self._ids = InvokeIds()
-        """Until when an answer may still come, soonest first."""
         self._cov: list[CovCallback] = []
         self._answered = (0.0, 0)
         self._said: dict[str, tuple[float, int]] = {}
