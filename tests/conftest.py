@@ -40,7 +40,6 @@ SLOW = frozenset(
         "test_f35_bacnet_kill.py",
         "test_kill_in_any_order.py",
         "test_mbus_peers.py",
-        "test_meter_search.py",
         "test_morning.py",
         "test_opcua_peers.py",
         "test_opcua_security.py",
