@@ -14,6 +14,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import aiohttp
 from yarl import URL
@@ -32,7 +33,7 @@ from device_profiles.errors import (
 from device_profiles.secrets import Secret, secret_text
 
 from .base import HttpLink, LinkConfig, Trace, WireCount
-from .http_login import Lockout, stamp_of
+from .http_login import Lockout, challenge_of, challenges, stamp_of
 from .http_tls import tls_context
 
 MAX_BODY = 1 << 20
@@ -59,6 +60,17 @@ class Reply:
     body: bytes
 
 
+class _Shown:
+    """A response as aiohttp's digest login looks at it: with the one challenge that it is to answer. It reads only the first."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+        self.status = response.status
+        self.url = response.url
+        own = challenge_of(response.headers.getall("WWW-Authenticate", []))
+        self.headers = {"www-authenticate": own} if own else {}
+
+
 class HttpClient:
     """One host. Made by `open_http`."""
 
@@ -75,7 +87,7 @@ class HttpClient:
         self._base = URL.build(scheme="https" if own.tls else "http", host=link.host, port=link.port)
         self._stamp = stamp_of(own.password_file)
         self._password = secret_text(Secret(file=own.password_file)) if own.password_file else ""
-        self._digest = aiohttp.DigestAuthMiddleware(own.user, self._password) if own.user else None
+        self._digest = self._new_digest()
         self._limit = asyncio.Semaphore(own.parallel)
         self._context = context
         self._session = self._make(aiohttp.TCPConnector(ssl=context, limit=own.parallel + 4, force_close=False))
@@ -93,10 +105,25 @@ class HttpClient:
             max_field_size=8190,
         )
 
+    def _new_digest(self) -> aiohttp.DigestAuthMiddleware | None:
+        try:
+            return aiohttp.DigestAuthMiddleware(self._own.user, self._password) if self._own.user else None
+        except ValueError as error:
+            step = "give the user without a domain"
+            raise ConfigError("a user with a colon cannot log in", where=self.link.id, next_step=step) from error
+
     async def _log_in(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        return await (handler(request) if self._digest is None or self._basic else self._digest(request, handler))
+        if self._digest is None or self._basic:
+            return await handler(request)
+
+        async def ask(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+            return _Shown(await handler(request))  # type: ignore[return-value]  # it looks at no more than is shown
+
+        shown: Any = await self._digest(request, ask)
+        response: aiohttp.ClientResponse = shown.response
+        return response
 
     async def close(self) -> None:
         await self._session.close()
@@ -117,14 +144,16 @@ class HttpClient:
     ) -> Reply:
         """Asks, and reads the answer. `once`: on a connection of its own, never repeated. `where` names the device in errors.
         `waits_s`: the device keeps its answer so long (a long poll), beside other requests. `any_status`: a status other than
-        2xx is an answer like others (a SOAP fault); a refused login is not.
+        2xx is an answer like others (a SOAP fault, also with 401 where no login of HTTP is asked for).
 
         Raises DeviceRefused for a status other than 2xx, DeviceTimeout, DeviceMismatch for what is no HTTP or
         too long; LinkError.
         """
         async with contextlib.nullcontext() if waits_s else self._limit:
             timeout = aiohttp.ClientTimeout(total=self.link.timeout_s + self.link.connect_timeout_s + waits_s)
-            async with self._response(method, path, body, content_type, timeout, where, once=once) as response:
+            async with self._response(
+                method, path, body, content_type, timeout, where, once=once, any_status=any_status
+            ) as response:
                 data = await _whole(response, limit, where or self.link.where)
                 self._said("<", f"{response.status} {response.content_type}\n".encode() + data[:_SHOWN])
                 self.counts.replies += 1
@@ -166,6 +195,7 @@ class HttpClient:
         where: str,
         *,
         once: bool = False,
+        any_status: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         place = where or self.link.where
         self._refresh(place)
@@ -180,13 +210,12 @@ class HttpClient:
             async with session.request(
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                if response.status != 401:
-                    if self._own.user:
+                if response.status != 401 or (any_status and "WWW-Authenticate" not in response.headers):
+                    if "Authorization" in response.request_info.headers and response.status != 401:
                         self._lockout.accepted()
                     yield response
                     return
-                asks_basic = _asks_only_basic(response) and bool(self._own.user) and not self._basic
-                self._check_login(response, place, asks_basic=asks_basic)
+                self._check_login(response, place)
             self._basic = "Basic " + b64encode(f"{self._own.user}:{self._password}".encode()).decode()
             headers["Authorization"] = self._basic
             async with session.request(
@@ -194,7 +223,7 @@ class HttpClient:
             ) as response:
                 if response.status == 401:
                     self._basic = ""
-                    self._check_login(response, place, asks_basic=False)
+                    self._refuse_login(place)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error, aiohttp.SocketTimeoutError | TimeoutError) and not _is_connecting(error):
@@ -208,47 +237,47 @@ class HttpClient:
         stamp = stamp_of(self._own.password_file)
         wait_s = self._lockout.remaining_s(stamp)
         if wait_s:
-            raise DeviceRefused(
+            raise _denied(
                 f"the login of {self._own.user!r} was refused and is not tried for another {wait_s:.0f} s",
-                code=401,
-                status="BadUserAccessDenied",
-                where=place,
-                next_step=f"correct the password in {self._own.password_file}: it is then tried at once",
+                place,
+                f"correct the password in {self._own.password_file}: it is then tried at once",
             )
         if stamp != self._stamp:
             self._stamp = stamp
             self._password = secret_text(Secret(file=self._own.password_file))
             self._basic = ""
-            self._digest = aiohttp.DigestAuthMiddleware(self._own.user, self._password)
+            self._digest = self._new_digest()
 
-    def _check_login(self, response: aiohttp.ClientResponse, place: str, *, asks_basic: bool) -> None:
+    def _check_login(self, response: aiohttp.ClientResponse, place: str) -> None:
         """Returns where basic authentication may be tried. Raises DeviceRefused."""
         if not self._own.user:
-            raise DeviceRefused(
-                "the device asks for a login",
-                code=401,
-                status="BadUserAccessDenied",
-                where=place,
-                next_step="add http: {user: .., password_file: ..} to the link, or --user and --password-file",
+            step = "add http: {user: .., password_file: ..} to the link, or --user and --password-file"
+            raise _denied("the device asks for a login", place, step)
+        offered = challenges(response.headers.getall("WWW-Authenticate", []))
+        digests = [each for each in offered if each.scheme == "digest"]
+        if offered and not self._basic and not any(each.is_possible for each in digests):
+            is_basic = any(each.scheme == "basic" for each in offered)
+            if is_basic and self._own.tls:
+                return
+            names = ", ".join(dict.fromkeys(each.fields.get("algorithm", each.scheme)[:20] for each in offered))
+            what = (
+                "the device takes the password in clear only (basic authentication), and the link has no TLS"
+                if is_basic and not digests
+                else f"the device asks for a login that we cannot ({names})"
             )
-        if asks_basic and self._own.tls:
-            return
-        if asks_basic:
-            raise DeviceRefused(
-                "the device takes the password in clear only (basic authentication), and the link has no TLS",
-                code=401,
-                status="BadSecurityModeInsufficient",
-                where=place,
-                next_step="switch the device to digest authentication, or use https",
-            )
+            step = "switch the device to digest authentication (MD5 or SHA-256), or use https"
+            raise _denied(what, place, step, "BadSecurityModeInsufficient")
+        if any(each.is_possible and each.fields.get("stale", "").lower() == "true" for each in digests):
+            raise _denied("the device's nonce ended under the request, twice", place, "", "BadCommunicationError")
+        self._refuse_login(place)
+
+    def _refuse_login(self, place: str) -> NoReturn:
         self._lockout.refused(self._stamp)
-        raise DeviceRefused(
+        raise _denied(
             f"the device refused the login of {self._own.user!r}; it is not tried for {self._lockout.pause_s:.0f} s, "
             "because devices lock accounts",
-            code=401,
-            status="BadUserAccessDenied",
-            where=place,
-            next_step=f"correct user or password in {self._own.password_file}; it is then tried at once",
+            place,
+            f"correct user or password in {self._own.password_file}; it is then tried at once",
         )
 
     def _said(self, direction: str, data: bytes) -> None:
@@ -266,9 +295,8 @@ async def _whole(response: aiohttp.ClientResponse, limit: int, where: str) -> by
     return bytes(data)
 
 
-def _asks_only_basic(response: aiohttp.ClientResponse) -> bool:
-    asked = [text.strip().lower() for text in response.headers.getall("WWW-Authenticate", [])]
-    return any(text.startswith("basic") for text in asked) and not any("digest" in text for text in asked)
+def _denied(what: str, where: str, next_step: str, status: str = "BadUserAccessDenied") -> DeviceRefused:
+    return DeviceRefused(what, code=401, status=status, where=where, next_step=next_step)
 
 
 def _refused(status: int, method: str, path: str, where: str, body: bytes) -> DeviceRefused:

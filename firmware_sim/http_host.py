@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PARAMETER = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
@@ -33,6 +34,8 @@ class HttpHost:
         """"" asks for no login."""
         self.basic = False
         """Asks for basic authentication instead of digest."""
+        self.challenges: tuple[str, ...] = ()
+        """The headers of a refusal, `{realm}` and `{nonce}` filled in, instead of the usual one."""
         self.mood = ""
         self.seen: list[tuple[str, str]] = []
         """(method, path with query) of every request that was logged in."""
@@ -87,12 +90,15 @@ class HttpHost:
             request.transport.close()
             return web.Response()
         if self.password and not self._is_logged_in(request):
-            challenge = f'Digest realm="{self.realm}", qop="auth", nonce="{self._nonce}", algorithm=MD5'
-            return web.Response(
-                status=401,
-                headers={"WWW-Authenticate": f'Basic realm="{self.realm}"' if self.basic else challenge},
-                text="login",
+            usual = (
+                'Basic realm="{realm}"'
+                if self.basic
+                else 'Digest realm="{realm}", qop="auth", nonce="{nonce}", algorithm=MD5'
             )
+            headers = CIMultiDict[str]()
+            for each in self.challenges or (usual,):
+                headers.add("WWW-Authenticate", each.format(realm=self.realm, nonce=self._nonce))
+            return web.Response(status=401, headers=headers, text="login")
         self.seen.append((request.method, request.path_qs))
         return await self.respond(request)
 
