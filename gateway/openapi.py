@@ -78,13 +78,6 @@ def _text(text: str, now_ms: int) -> str:
     return text
 
 
-def _ids(text: str, now_ms: int) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
-    if not names or len(names) > 50 or any(re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name) is None for name in names):
-        raise ValueError("expected 1 to 50 ids, separated by commas")
-    return names
-
-
 def _id(text: str, now_ms: int) -> str:
     if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", text) is None:
         raise ValueError("expected an id: 1 to 48 of a-z, 0-9, _ and -")
@@ -95,6 +88,18 @@ def _count(text: str, now_ms: int) -> int:
     if re.fullmatch(r"[0-9]{1,6}", text) is None or not 1 <= int(text) <= 100_000:
         raise ValueError("expected a number from 1 to 100000")
     return int(text)
+
+
+def _list_of(name: str, *, most: int) -> tuple[Parse, Mapping[str, Any]]:
+    """A parser for names separated by commas, each once, and its schema. `name` is a regular expression."""
+    pattern = f"{name}(,{name}){{0,{most - 1}}}"
+
+    def parse(text: str, now_ms: int) -> tuple[str, ...]:
+        if re.fullmatch(pattern, text, re.ASCII) is None:
+            raise ValueError(f"expected 1 to {most} names ({name}), separated by commas")
+        return tuple(dict.fromkeys(text.split(",")))
+
+    return parse, {"type": "string", "pattern": f"^{pattern}$"}
 
 
 def one_of(*choices: str) -> Parse:
@@ -133,8 +138,7 @@ THE_DEVICE = Param("device", "Device id", _id, ID_SCHEMA, required=True)
 POINTS = Param(
     "points",
     "Point ids, separated by commas (at most 50)",
-    _ids,
-    {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62}){0,49}$"},
+    *_list_of("[a-z][a-z0-9_]{0,62}", most=50),
     required=True,
 )
 FROM = Param("from", "Begin of the range (included)", _time, TIME_SCHEMA, default="-24h")
@@ -149,8 +153,7 @@ LIMIT = Param("limit", "At most so many", _count, {"type": "integer", "minimum":
 TYPES = Param(
     "types",
     "Event types (access.denied) or classes (access), separated by commas",
-    _ids,
-    {"type": "string", "pattern": "^[a-z][a-z_.]{0,40}(,[a-z][a-z_.]{0,40}){0,9}$"},
+    *_list_of("[a-z][a-z_.]{0,40}", most=10),
 )
 
 
