@@ -50,6 +50,8 @@ class OnePerSecond:
 
 def printable(text: str) -> str:
     """Text from outside without control characters, so that no device name moves a terminal's cursor."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
