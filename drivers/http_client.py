@@ -47,6 +47,12 @@ _PERSONAL = re.compile(
     re.IGNORECASE,
 )
 """What names a person or a vehicle in XML, JSON and forms: a trace shows that it was there."""
+_SECRET = re.compile(
+    r"(://)[^/\s\"'<>@]*@|(<(?:\w+:)?(?:Password|Nonce)\b[^>]*>)[^<]*"
+    r"|(\b(?:password|passwd|pwd)[\\\"']*\s*[:=]\s*[\\\"']*)[^&\s\\\"'<>]*",
+    re.IGNORECASE,
+)
+"""Passwords in addresses, SOAP headers, JSON and forms."""
 _SHOWN = 2000
 """Bytes of a body that a trace shows."""
 
@@ -282,7 +288,8 @@ class HttpClient:
 
     def _said(self, direction: str, data: bytes) -> None:
         if self._trace is not None:
-            text = _PERSONAL.sub(r"\1(hidden)", data[:_SHOWN].decode("utf-8", "replace"))
+            text = _SECRET.sub(r"\1\2\3(hidden)", data[:_SHOWN].decode("utf-8", "replace"))
+            text = _PERSONAL.sub(r"\1(hidden)", text)
             self._trace(direction, text.encode()[:48], " ".join(text.split())[:300])
 
 

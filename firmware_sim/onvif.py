@@ -81,6 +81,16 @@ class OnvifCamera(HttpHost):
         self.recording = True
         self.services_known = True
         """False: answers GetServices with a fault, as old cameras do."""
+        self.forbidden: set[str] = set()
+        """Operations that its user may not do."""
+        self.refusal_status = 400
+        """HTTP status of a refused token: 400, at some 401."""
+        self.grants_s = 600.0
+        """The longest life of a subscription."""
+        self.waits_s = 60.0
+        """The longest wait of a pull; more is refused. 0 answers at once, whatever it is asked."""
+        self.stream_uri = ""
+        """Instead of the usual one, as XML has it."""
         self.answer: bytes | None = None
         """What is sent instead of any right answer."""
         self.active = dict.fromkeys(_PROPERTIES, False)
@@ -162,8 +172,8 @@ class OnvifCamera(HttpHost):
             return _fault("ter:WellFormed", "no SOAP")
         name = _local(operation)
         self.asked.append(name)
-        if name not in _FREE and self.wsse and not self._is_let_in(envelope):
-            return _fault("ter:NotAuthorized", "Sender not Authorized")
+        if name in self.forbidden or (name not in _FREE and self.wsse and not self._is_let_in(envelope)):
+            return _fault("ter:NotAuthorized", "Sender not Authorized", self.refusal_status)
         handler = getattr(self, f"_do_{name}", None)
         if handler is None:
             return _fault("ter:ActionNotSupported", "Optional Action Not Implemented")
@@ -266,7 +276,10 @@ class OnvifCamera(HttpHost):
 
     def _do_GetStreamUri(self, request: web.Request, _: Any, operation: ElementTree.Element) -> str:
         token = _text(operation, "ProfileToken")
-        uri = f"rtsp://{self.user}:leaked@127.0.0.1:554/{token}?user=admin&amp;password=leaked&amp;channel=1"
+        uri = (
+            self.stream_uri
+            or f"rtsp://{self.user}:leaked@127.0.0.1:554/{token}?user=admin&amp;password=leaked&amp;channel=1"
+        )
         return _media_uri("GetStreamUri", uri)
 
     def _do_GetSnapshotUri(self, *_: Any) -> str:
@@ -287,7 +300,7 @@ class OnvifCamera(HttpHost):
 
     # events
     def _do_CreatePullPointSubscription(self, _request: Any, _envelope: Any, operation: ElementTree.Element) -> str:
-        lives = _seconds(_text(operation, "InitialTerminationTime") or "PT60S")
+        lives = min(self.grants_s, _seconds(_text(operation, "InitialTerminationTime") or "PT60S"))
         name = secrets.token_hex(4)
         own = self.subscriptions[name] = _Subscription(time.monotonic() + lives)
         for key, (topic, source, item) in _PROPERTIES.items():
@@ -309,8 +322,11 @@ class OnvifCamera(HttpHost):
         own = self._subscription(request, envelope)
         if own is None:
             return _fault("ter:InvalidArgVal", "no such subscription")
+        waits = _seconds(_text(operation, "Timeout") or "PT1S")
+        if 0 < self.waits_s < waits:
+            return _fault("ter:InvalidArgVal", "Timeout")
         try:
-            async with asyncio.timeout(_seconds(_text(operation, "Timeout") or "PT1S")):
+            async with asyncio.timeout(min(waits, self.waits_s)):
                 await own.arrived.wait()
         except TimeoutError:
             pass
@@ -331,7 +347,7 @@ class OnvifCamera(HttpHost):
         own = self._subscription(request, envelope)
         if own is None:
             return _fault("ter:InvalidArgVal", "no such subscription")
-        lives = _seconds(_text(operation, "TerminationTime") or "PT60S")
+        lives = min(self.grants_s, _seconds(_text(operation, "TerminationTime") or "PT60S"))
         own.until = time.monotonic() + lives
         return f"<wsnt:RenewResponse>{self._times(lives)}</wsnt:RenewResponse>"
 
@@ -380,11 +396,11 @@ def _reply(body: str, status: int = 200) -> web.Response:
     return web.Response(status=status, text=text, content_type="application/soap+xml")
 
 
-def _fault(subcode: str, reason: str) -> web.Response:
+def _fault(subcode: str, reason: str, status: int = 400) -> web.Response:
     return _reply(
         f"<s:Fault><s:Code><s:Value>s:Sender</s:Value><s:Subcode><s:Value>{subcode}</s:Value></s:Subcode></s:Code>"
         f'<s:Reason><s:Text xml:lang="en">{reason}</s:Text></s:Reason></s:Fault>',
-        400,
+        status,
     )
 
 

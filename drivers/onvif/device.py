@@ -6,14 +6,15 @@ Recording Control Service Specification 22.06, 5.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from device_profiles.errors import DeviceMismatch, DeviceRefused
+from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused
 from device_profiles.reading import PointFault, Raw
 from drivers.base import Address
 
@@ -32,6 +33,8 @@ _INFO = {
 }  # fmt: skip
 _MEDIA = ("sources", "profiles", "snapshot", "stream", "encoding", "resolution", "frame_rate")
 _MOST_PROFILES = 512
+_DRIFT_S = 2.0
+"""By less no clock is off that was just asked: it tells whole seconds."""
 
 
 def group_of(fact: str) -> str:
@@ -57,6 +60,14 @@ class OnvifHost:
         self._soap = soap
         self._device = default_path
         self._paths: dict[str, str] | None = None
+        soap.clock_moved = self._has_clock_moved
+
+    async def _has_clock_moved(self) -> bool:
+        before = self._soap.ahead_s
+        try:
+            return abs(await self.clock() - before) > _DRIFT_S
+        except DeviceError:
+            return False
 
     async def clock(self) -> float:
         """Seconds that the device's clock is ahead of ours; our logins follow it from now on. Raises DeviceError, LinkError.
@@ -247,18 +258,40 @@ def path_of(address: Any) -> str:
 
 
 def bare(address: Any) -> str:
-    """An address without user and password, wherever they stand in it; "" for what is none."""
+    """An address without user and password, wherever they stand in it: before the host, in the query, in the path. "" for what is
+    none, and for one whose password cannot be told from its path.
+    """
     try:
         parts = urlsplit(str(address or "").strip())
-        if not parts.scheme or not parts.hostname:
+        if not parts.scheme or not parts.hostname or "@" in parts.path + parts.fragment:
             return ""
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return ""
-    secret = ("user", "usr", "username", "loginuse", "password", "passwd", "pwd", "pass", "loginpas", "auth", "token")
-    kept = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0].lower() not in secret]
-    return urlunsplit((parts.scheme, host + port, parts.path, "&".join(kept), ""))[:1024]
+    return urlunsplit((parts.scheme, host + port, _innocent(parts.path), _innocent(parts.query), ""))[:1024]
+
+
+_SECRET = frozenset({"user", "usr", "username", "loginuse", "loginpas", "auth", "token", "key"})
+
+
+def _innocent(text: str) -> str:
+    """Without `password=x` and its like: `/user=admin_password=x_channel=1.sdp` is an address too, at some makes."""
+    kept = ""
+    for part in re.findall(r"[^/&;,]*[/&;,]?", text):
+        words = re.split(r"_(?=[A-Za-z]{1,20}=)", part)
+        if "=" not in words[0]:
+            words = [part]
+        left = [word for word in words if not _is_secret(word)]
+        kept += "_".join(left) if left else ""
+        if len(left) < len(words) and left and words[-1] not in left and part[-1:] in "/&;,":
+            kept += part[-1:]
+    return kept.rstrip("&;,") if len(kept) < len(text) else text
+
+
+def _is_secret(word: str) -> bool:
+    name, is_pair, _ = unquote(word).lower().partition("=")
+    return bool(is_pair) and (name in _SECRET or "pass" in name or "pwd" in name)
 
 
 def number_of(value: Any) -> float | None:

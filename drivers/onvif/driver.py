@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
@@ -27,6 +28,8 @@ class OnvifDriver:
 
     def __init__(self) -> None:
         self._lockouts = Lockouts()
+        self._states: dict[str, OrderedDict[str, str]] = {}
+        """By link: what changes while there is no connection is told by the next one."""
 
     def plan(
         self, points: Sequence[Point], limits: Limits, layout: Layout | None, link: LinkConfig
@@ -56,7 +59,7 @@ class OnvifDriver:
         async with http.open_http(link, lockout, trace) as client:
             own = client.link.http
             services = soap.Soap(client, lockout, own.user, own.password_file)
-            session = OnvifSession(client, services)
+            session = OnvifSession(client, services, self._states.setdefault(link.id, OrderedDict()))
             try:
                 yield session
             finally:

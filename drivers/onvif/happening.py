@@ -91,10 +91,10 @@ def _plain(text: str) -> Any:
 
 @dataclass(slots=True)
 class Happening:
-    """Of one session: the state of each property at its devices."""
+    """Of one link: the state of each property at its devices, also from one connection to the next."""
 
     counts: WireCount
-    _states: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    states: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     def is_news(self, message: Message) -> bool:
         """False for a state as it was, and for one that is heard of for the first time as it was at the beginning.
@@ -104,10 +104,10 @@ class Happening:
         if message.operation not in ("Initialized", "Changed"):
             return message.operation != "Deleted"
         name, now = _text([message.topic, message.source]), _text(message.data)
-        was = self._states.pop(name, None)
-        self._states[name] = now
-        while len(self._states) > MOST_STATES:
-            self._states.popitem(last=False)
+        was = self.states.pop(name, None)
+        self.states[name] = now
+        while len(self.states) > MOST_STATES:
+            self.states.popitem(last=False)
         return was != now if was is not None else message.operation == "Changed"
 
     def occurrence(self, device: Listened, message: Message) -> Occurrence | None:

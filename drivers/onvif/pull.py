@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, LinkError
+from drivers.device_time import epoch_ms
 
 from .device import OnvifHost, path_of
 
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger("onvif")
 _LIVES_S = 120
 """How long a subscription lives without being renewed: a device keeps few of them, and ours ends soon after us."""
+_SHORTEST_S = 3.0
 _FIRST_S, _LAST_S = 2.0, 60.0
 _MOST = 100
 """Messages in one answer."""
+_SOON_S = 0.5
+"""Who answers an empty pull so soon does not wait for messages."""
 
 Take = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -35,6 +39,8 @@ Take = Callable[[Mapping[str, Any]], Awaitable[None]]
 class _Point:
     path: str
     headers: tuple[Any, ...]
+    lives_s: float
+    """As long as the device grants, which may be less than was asked for."""
 
 
 class PullPoint:
@@ -48,6 +54,8 @@ class PullPoint:
         self._take = take
         self._waits_s = waits_s
         self._first_s = first_s
+        self._most = _MOST
+        self._pause_s = first_s
         self._task: asyncio.Task[None] | None = None
         self.openings = 0
 
@@ -66,11 +74,9 @@ class PullPoint:
             self._task = None
 
     async def _run(self, point: _Point | None) -> None:
-        pause_s = self._first_s
         while True:
             try:
                 point = point or await self._subscribe()
-                pause_s = self._first_s
                 await self._pull(point)
             except (DeviceError, LinkError, ConfigError) as error:
                 _log.debug("pull point of %s: %s", self._soap.client.link.id, error.what)
@@ -78,8 +84,8 @@ class PullPoint:
                 if point is not None:
                     await self._unsubscribe(point)
             point = None
-            await asyncio.sleep(pause_s)
-            pause_s = min(_LAST_S, pause_s * 2)
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(_LAST_S, self._pause_s * 2)
 
     async def _subscribe(self) -> _Point:
         from .soap import pick_body, reference_headers
@@ -96,26 +102,47 @@ class PullPoint:
         if not place:
             raise DeviceMismatch("its pull point has no address", where=self._soap.where)
         self.openings += 1
-        return _Point(place, reference_headers(data))
+        return _Point(place, reference_headers(data), _lives(found))
 
     async def _pull(self, point: _Point) -> None:
         """Until it ends. Raises DeviceError, LinkError."""
-        renewed = time.monotonic()
+        renewed, lives_s, has_pulled = time.monotonic(), point.lives_s, False
         while True:
-            found = await self._soap.ask(
-                "pullpoint", "PullMessages", point.path, waits_s=self._waits_s, headers=point.headers,
-                Timeout=timedelta(seconds=self._waits_s), MessageLimit=_MOST,
-            )  # fmt: skip
+            asked = time.monotonic()
+            waits_s = min(self._waits_s, lives_s / 3)
+            try:
+                found = await self._soap.ask(
+                    "pullpoint", "PullMessages", point.path, waits_s=waits_s, headers=point.headers,
+                    Timeout=timedelta(seconds=waits_s), MessageLimit=self._most,
+                )  # fmt: skip
+            except DeviceRefused:
+                if not has_pulled:  # more than it grants, perhaps: it need not say how much that is
+                    self._waits_s, self._most = max(1.0, self._waits_s / 2), max(1, self._most // 2)
+                raise
+            has_pulled = True
+            self._pause_s = self._first_s
             await self._take(found)
-            if time.monotonic() - renewed > _LIVES_S / 3:
-                renewed = time.monotonic()
+            now = time.monotonic()
+            if not found.get("NotificationMessage") and now - asked < min(_SOON_S, waits_s / 2):
+                await asyncio.sleep(min(1.0, self._first_s))
+            if now - renewed > lives_s / 3:
+                renewed = now
                 with contextlib.suppress(DeviceRefused):  # some renew with each PullMessages and know no Renew
-                    await self._soap.ask(
+                    told = await self._soap.ask(
                         "subscription", "Renew", point.path, headers=point.headers, TerminationTime=f"PT{_LIVES_S}S"
                     )
+                    lives_s = _lives(told)
 
     async def _unsubscribe(self, point: _Point) -> None:
         """As well as it can be done: what is not ended ends by itself after `_LIVES_S`."""
         with contextlib.suppress(DeviceError, LinkError, ConfigError, TimeoutError):
             async with asyncio.timeout(2):
                 await self._soap.ask("subscription", "Unsubscribe", point.path, headers=point.headers)
+
+
+def _lives(told: Mapping[str, Any]) -> float:
+    """Seconds from now to the end of a subscription, by the device's own clock; what was asked for where it does not say."""
+    now, end = epoch_ms(str(told.get("CurrentTime", ""))), epoch_ms(str(told.get("TerminationTime", "")))
+    if now is None or end is None or end <= now:
+        return float(_LIVES_S)
+    return min(float(_LIVES_S), max(_SHORTEST_S, (end - now) / 1000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,12 +40,20 @@ class Ask:
 class OnvifSession:
     """A Session that identifies, operates and listens (see drivers.base, drivers.listening)."""
 
-    def __init__(self, client: HttpClient, soap: Soap, *, waits_s: float = 20.0, first_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        soap: Soap,
+        states: OrderedDict[str, str] | None = None,
+        *,
+        waits_s: float = 20.0,
+        first_s: float = 2.0,
+    ) -> None:
         self.link = client.link
         self._client = client
         self._host = OnvifHost(soap)
         self._handover = Handover()
-        self._happening = Happening(client.counts)
+        self._happening = Happening(client.counts, OrderedDict() if states is None else states)
         self._listened: dict[str, Listened] = {}
         self._sources: dict[str, int] = {}
         """Number of a video source by its token and by those of its configurations."""

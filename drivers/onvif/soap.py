@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,11 @@ _STATUS = {
     "NotAuthorized": "BadUserAccessDenied", "ActionNotSupported": "BadNotSupported", "InvalidArgVal": "BadOutOfRange",
     "NoEntity": "BadNodeIdUnknown", "NoProfile": "BadNodeIdUnknown", "NoSource": "BadNodeIdUnknown",
     "OperationProhibited": "BadUserAccessDenied", "UnknownAction": "BadNotSupported",
+    "FailedAuthentication": "BadUserAccessDenied", "InvalidSecurity": "BadUserAccessDenied",
 }  # fmt: skip
-"""Subcode of a fault: ONVIF Core Specification 24.06, 5.8.2."""
+"""Subcode of a fault: ONVIF Core Specification 24.06, 5.8.2; those of a login also WS-Security 1.1, 12."""
+_NO_LOGIN = frozenset({"NotAuthorized", "FailedAuthentication", "InvalidSecurity"})
+_CLOCK = "GetSystemDateAndTime"
 Body = Mapping[str, Any]
 
 
@@ -78,6 +81,11 @@ class Soap:
         self._stamp = stamp_of(password_file)
         self._token = UsernameDigestTokenDtDiff(user, _password(password_file), use_digest=True) if user else None
         self._services: dict[str, ONVIFService] = {}
+        self._granted: set[str] = set()
+        """Operations that this login was good for: where another is refused, the user may not do that one."""
+        self.ahead_s = 0.0
+        self.clock_moved: Callable[[], Awaitable[bool]] | None = None
+        """Asks the device for its time, after a refused login: a device that was without power may have forgotten it."""
 
     @property
     def user(self) -> str:
@@ -86,6 +94,7 @@ class Soap:
 
     def set_clock(self, ahead_s: float) -> None:
         """Our logins carry the time that the device believes in: it refuses others as replays."""
+        self.ahead_s = ahead_s
         if self._token is not None:
             self._token.dt_diff = timedelta(seconds=ahead_s)
 
@@ -120,22 +129,47 @@ class Soap:
         **params: Any,
     ) -> bytes:
         """The bytes of an answer that is a safe XML document and no fault."""
-        own = await self._service(service)
         if self._token is not None and self._stamp != (stamp := stamp_of(self._password_file)):
             self._stamp, self._token.password = stamp, _password(self._password_file)
-        zeep_client = own.zeep_client if login and self._token is not None else own.zeep_client_authless
+            self._granted.clear()
+        is_login = login and self._token is not None
+        for is_first in (True, False):
+            reply = await self._send(service, operation, path, waits_s, headers, params, is_login=is_login)
+            fault = self._fault(reply, operation)
+            if fault is None:
+                break
+            if not is_login or fault.code != 401:
+                raise fault
+            if not is_first or operation == _CLOCK or self.clock_moved is None or not await self.clock_moved():
+                raise self._denied(fault, operation)
+        if is_login:
+            self._granted.add(operation)
+            self._lockout.accepted()
+        return reply.body
+
+    async def _send(
+        self,
+        service: str,
+        operation: str,
+        path: str,
+        waits_s: float,
+        headers: tuple[Any, ...],
+        params: Mapping[str, Any],
+        *,
+        is_login: bool,
+    ) -> Reply:
+        own = await self._service(service)
+        zeep_client = own.zeep_client if is_login else own.zeep_client_authless
         assert zeep_client is not None
         zeep_client.settings = _RAW
         binding = "{{{ns}}}{binding}".format(**SERVICES[service])
-        if headers:
-            params["_soapheaders"] = list(headers)
+        more = {"_soapheaders": list(headers)} if headers else {}
         try:
             proxy = zeep_client.create_service(binding, f"http://device{path}#{waits_s:g}")
-            reply: Reply = await getattr(proxy, operation)(**params)
+            reply: Reply = await getattr(proxy, operation)(**params, **more)
         except (ZeepError, ONVIFError, etree.LxmlError, AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"{operation} cannot be put into words ({str(error)[:120]})", where=self.where) from error
-        self._check(reply, operation, is_login=login)
-        return reply.body
+        return reply
 
     async def _service(self, name: str) -> ONVIFService:
         if name not in self._services:
@@ -159,34 +193,46 @@ class Soap:
             self._services[name] = own
         return self._services[name]
 
-    def _check(self, reply: Reply, operation: str, *, is_login: bool) -> None:
+    def _fault(self, reply: Reply, operation: str) -> DeviceRefused | None:
+        """What the device refuses; None for an answer. Raises DeviceMismatch for neither."""
         try:
             document = parse_xml(reply.body)
-        except DocumentError as error:
-            raise DeviceMismatch(
-                f"the answer to {operation} (HTTP {reply.status}) is {error}", where=self.where
-            ) from error
-        try:
             fault = pick(document, "Envelope/Body/Fault")
-        except KeyError:
-            if 200 <= reply.status < 300:
-                return
-            raise DeviceMismatch(f"HTTP {reply.status} to {operation}, without a fault", where=self.where) from None
+        except (DocumentError, KeyError) as error:
+            if reply.status == 401:
+                fault = {"Code": "NotAuthorized"}
+            elif isinstance(error, DocumentError):
+                raise DeviceMismatch(
+                    f"the answer to {operation} (HTTP {reply.status}) is {error}", where=self.where
+                ) from error
+            elif 200 <= reply.status < 300:
+                return None
+            else:
+                what = f"HTTP {reply.status} to {operation}, without a fault"
+                raise DeviceMismatch(what, where=self.where) from None
         codes = _texts(fault, ("Subcode", "Code", "faultcode"))
         code = next((text for text in codes if text in _STATUS), codes[0] if codes else "fault")
         words = " ".join(_texts(fault, ("Reason", "faultstring"), local=False))[:120]
-        status, step = _STATUS.get(code, "BadDeviceFailure"), ""
-        if code == "NotAuthorized":
-            step = (
-                "give the link user and password_file of a user that ONVIF knows: many cameras keep a list of their own"
-            )
-            if self._user and is_login:
-                self._lockout.refused(stamp_of(self._password_file))
-                step = f"correct the password in {self._password_file}, and see that this user may use ONVIF"
-        raise DeviceRefused(
+        step = (
+            "give the link user and password_file of a user that ONVIF knows: many cameras keep a list of their own"
+            if code in _NO_LOGIN
+            else ""
+        )
+        return DeviceRefused(
             f"the device refused {operation}: {code}{f' ({words})' if words.isprintable() and words else ''}",
-            code=401 if code == "NotAuthorized" else reply.status, status=status, where=self.where, next_step=step,
+            code=401 if code in _NO_LOGIN else reply.status, status=_STATUS.get(code, "BadDeviceFailure"),
+            where=self.where, next_step=step,
         )  # fmt: skip
+
+    def _denied(self, fault: DeviceRefused, operation: str) -> DeviceRefused:
+        """Either the password is wrong, and is not tried again for long; or its user may not do this, and others it may."""
+        code, step = 401, f"correct the password in {self._password_file}, and see that this user may use ONVIF"
+        if self._granted and operation not in self._granted:
+            code, step = 403, f"give {self._user!r} a higher level in the device's list of ONVIF users"
+        else:
+            self._granted.clear()
+            self._lockout.refused(self._stamp)
+        return DeviceRefused(fault.what, code=code, status=fault.status, where=self.where, next_step=step)
 
 
 def _password(file: str) -> str:

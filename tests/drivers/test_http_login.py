@@ -107,3 +107,24 @@ async def test_only_an_accepted_login_ends_the_growing_of_the_pause(tmp_path: Pa
         host.password = "s3cret"
         await client.request("GET", "/")
         assert lockout.pause_s == 0
+
+
+async def test_a_trace_shows_no_password(tmp_path: Path) -> None:
+    seen: list[str] = []
+    host = Hello(password="s3cret")
+    said = [
+        "<Uri>rtsp://admin:leaked@10.0.0.9/x?user=a&amp;password=leaked</Uri>",
+        '<w:Password Type="x#PasswordDigest">leaked=</w:Password><w:Nonce E="b">leaked</w:Nonce>',
+        '{"password": "leaked", "pwd":"leaked"}',
+        "user=admin&pwd=leaked&x=1",
+    ]
+    async with (
+        host,
+        open_http(
+            link_of(host, tmp_path, "s3cret"), Lockout(), lambda _, data, note: seen.append(f"{data!r} {note}")
+        ) as client,
+    ):
+        for body in said:
+            await client.request("PUT", "/", body=body.encode())
+    assert sum("(hidden)" in each for each in seen) >= len(said)
+    assert not any("leaked" in each or "s3cret" in each for each in seen)

@@ -1,0 +1,142 @@
+"""ONVIF cameras as they misbehave: clocks that are lost, users that may little, subscriptions shorter than asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from device_profiles.errors import DeviceRefused
+from drivers.listening import Listened
+from drivers.onvif.device import bare
+from drivers.onvif.driver import OnvifDriver
+from firmware_sim.onvif import OnvifCamera
+from tests.drivers.test_onvif_session import CAMERA, PROFILE, operation, session_of, told, until, values
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_a_clock_that_is_lost_under_the_session_locks_nobody_out(tmp_path: Path, status: int) -> None:
+    camera = OnvifCamera(password="s3cret")
+    camera.refusal_status = status
+    async with camera, session_of(camera, tmp_path, "s3cret") as session:
+        assert (await values(session))["model_text"] == "SIM-CAM"
+        camera.clock_s = -20 * 365 * 86_400  # power was gone, and its clock begins anew
+        assert (await session.identify(CAMERA))["model"] == "SIM-CAM"
+        assert camera.refused_tokens == 1
+        camera.clock_s = 10 * 3600
+        await session.listen(Listened(CAMERA, PROFILE.events))
+        camera.clock_s = -10 * 3600
+        camera.happen("motion", True)
+        assert [each.name for each in await told(session, 1)] == ["camera.motion"]
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_a_wrong_password_is_tried_once_however_it_is_refused(tmp_path: Path, status: int) -> None:
+    driver, camera = OnvifDriver(), OnvifCamera(password="right")
+    camera.refusal_status = status
+    async with camera:
+        for _ in range(3):
+            async with session_of(camera, tmp_path, "tr0ng", driver) as session:
+                with pytest.raises(DeviceRefused) as refused:
+                    await values(session)
+                assert refused.value.code == 401
+        assert camera.refused_tokens == 1
+
+
+async def test_what_a_user_may_not_do_is_no_wrong_password(tmp_path: Path) -> None:
+    camera = OnvifCamera(password="s3cret")
+    camera.forbidden = {"SetSystemDateAndTime"}
+    async with camera, session_of(camera, tmp_path, "s3cret") as session:
+        await values(session)
+        with pytest.raises(DeviceRefused, match="higher level") as refused:
+            await session.operate(CAMERA, operation("set_time"), {}, None)
+        assert refused.value.code == 403
+        assert (await values(session))["model_text"] == "SIM-CAM", "all else goes on"
+        camera.wsse = "another"
+        with pytest.raises(DeviceRefused, match="correct the password"):
+            await values(session)
+        before = camera.refused_tokens
+        with pytest.raises(DeviceRefused, match="not tried"):
+            await values(session)
+        assert camera.refused_tokens == before
+
+
+async def test_a_subscription_lives_as_long_as_the_device_grants(tmp_path: Path) -> None:
+    camera = OnvifCamera()
+    camera.grants_s = 3.0
+    async with camera, session_of(camera, tmp_path) as session:
+        await session.listen(Listened(CAMERA, PROFILE.events))
+        await until(lambda: camera.asked.count("Renew") > 2)
+        assert session.pull.openings == 1
+        camera.happen("motion", True)
+        assert [each.name for each in await told(session, 1)] == ["camera.motion"]
+
+
+async def test_a_device_that_does_not_wait_is_not_asked_without_a_pause(tmp_path: Path) -> None:
+    camera = OnvifCamera()
+    camera.waits_s = 0
+    async with camera, session_of(camera, tmp_path) as session:
+        session.pull._first_s = 0.2
+        await session.listen(Listened(CAMERA, PROFILE.events))
+        await until(lambda: camera.asked.count("PullMessages") > 2)
+        assert camera.asked.count("PullMessages") < 10
+        camera.happen("motion", True)
+        assert [each.name for each in await told(session, 1)] == ["camera.motion"]
+
+
+async def test_a_device_that_grants_shorter_waits_is_asked_for_those(tmp_path: Path) -> None:
+    camera = OnvifCamera()
+    camera.waits_s = 6.0
+    async with camera, session_of(camera, tmp_path) as session:
+        session.pull._first_s = session.pull._pause_s = 0.01
+        await session.listen(Listened(CAMERA, PROFILE.events))
+        await until(lambda: session.pull.openings == 3)  # 20 s, 10 s, 5 s
+        camera.happen("motion", True)
+        assert [each.name for each in await told(session, 1)] == ["camera.motion"]
+
+
+async def test_pauses_grow_where_nothing_can_be_pulled(tmp_path: Path) -> None:
+    camera = OnvifCamera()
+    async with camera, session_of(camera, tmp_path) as session:
+        camera.forbidden = {"PullMessages"}
+        session.pull._first_s = session.pull._pause_s = 0.001
+        await session.listen(Listened(CAMERA, PROFILE.events))
+        await until(lambda: session.pull.openings == 4)
+        assert session.pull._pause_s >= 0.004
+
+
+async def test_what_changed_between_two_connections_is_told(tmp_path: Path) -> None:
+    driver = OnvifDriver()
+    async with OnvifCamera() as camera:
+        async with session_of(camera, tmp_path, driver=driver) as session:
+            await session.listen(Listened(CAMERA, PROFILE.events))
+            await until(lambda: camera.asked.count("PullMessages") > 1)
+        camera.happen("tamper", True)
+        async with session_of(camera, tmp_path, driver=driver) as session:
+            await session.listen(Listened(CAMERA, PROFILE.events))
+            assert [each.name for each in await told(session, 1)] == ["camera.tamper"]
+
+
+@pytest.mark.parametrize(
+    ("said", "published"),
+    [
+        ("rtsp://admin:s3cret@10.0.0.9:554/a?user=admin&password=s3cret&channel=1", "rtsp://10.0.0.9:554/a?channel=1"),
+        (
+            "rtsp://10.0.0.9:554/user=admin_password=s3cret_channel=1_stream=0.sdp?real_stream",
+            "rtsp://10.0.0.9:554/channel=1_stream=0.sdp?real_stream",
+        ),
+        ("rtsp://10.0.0.9/user=admin&password=s3cret&channel=1&stream=0.sdp", "rtsp://10.0.0.9/channel=1&stream=0.sdp"),
+        ("rtsp://admin:s3c@ret@10.0.0.9/x", "rtsp://10.0.0.9/x"),
+        ("rtsp://admin:12/s3cret@10.0.0.9/x", ""),
+        ("rtsp://admin:12#s3cret@10.0.0.9/x", ""),
+        ("rtsp://10.0.0.9/x?channel=1&pwd=s3cret", "rtsp://10.0.0.9/x?channel=1"),
+        ("rtsp://10.0.0.9/x?%70assword=s3cret", "rtsp://10.0.0.9/x"),
+        ("rtsp://10.0.0.9/x?profile_token=main&unicast=true", "rtsp://10.0.0.9/x?profile_token=main&unicast=true"),
+        ("rtsp://[fe80::1]:554/a_b/c_d.sdp", "rtsp://[fe80::1]:554/a_b/c_d.sdp"),
+        ("", ""),
+        ("rtsp://[/x", ""),
+    ],
+)
+def test_addresses_without_passwords(said: str, published: str) -> None:
+    assert bare(said) == published
+    assert "s3c" not in bare(said)
