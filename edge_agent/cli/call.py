@@ -155,12 +155,10 @@ def _list(device_id: str, known: Sequence[Operation], *, as_json: bool) -> None:
         listed = [each.model_dump(mode="json", exclude={"call"}) for each in known]
         print(json.dumps({"device": device_id, "operations": listed}, ensure_ascii=False))
         return
-    from rich.console import Console
-
     from device_profiles.logs import printable
-    from edge_agent.cli.tables import Column, fitted
+    from edge_agent.cli.tables import Column, fitted, screen
 
-    console = Console(highlight=False)
+    console = screen()
     if not known:
         console.print(f"{device_id}: its profile describes no operation", markup=False)
         return
@@ -206,9 +204,8 @@ def _tell(answer: dict[str, Any], call: Call, *, dry: bool, as_json: bool) -> No
 
 
 def _show_plan(answer: dict[str, Any], call: Call, *, dry: bool) -> None:
-    from rich.console import Console
-
     from device_profiles.logs import printable
+    from edge_agent.cli.tables import screen
     from edge_agent.cli.write_show import amount
 
     facts, operation = answer.get("res") or {}, call.operation
@@ -219,17 +216,17 @@ def _show_plan(answer: dict[str, Any], call: Call, *, dry: bool) -> None:
         for lock in facts.get("interlocks") or ()
     ]
     rows += [("limits", f"at most {operation.per_hour} an hour"), ("sent", "once, never again by itself")]
-    console = Console(highlight=False, soft_wrap=True)
+    console = screen(soft_wrap=True)
     console.print(call.target + (" (dry run: nothing is sent)" if dry else ""), style="bold", markup=False)
     for name, text in rows:
         console.print(f"{name:<9}  {text}", markup=False)
 
 
 def _show_outcome(answer: dict[str, Any], call: Call) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from device_profiles.logs import printable
+    from edge_agent.cli.tables import screen
     from edge_agent.cli.write_show import amount, show_outcome
 
     facts = answer.get("res") or {}
@@ -239,6 +236,6 @@ def _show_outcome(answer: dict[str, Any], call: Call) -> None:
     said = (
         ", ".join(f"{name} = {amount(value)}" for name, value in facts.items()) or "the device says no more than that"
     )
-    Console(highlight=False).print(
+    screen().print(
         f"[green]{answer['st']}[/]: {escape(call.target)} is done ({escape(printable(said))})", soft_wrap=True
     )

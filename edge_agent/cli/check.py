@@ -85,11 +85,10 @@ def _load(reference: str) -> Any:
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
-
+    from edge_agent.cli.tables import screen
     from edge_agent.config.report import messages_per_day, published, syncs_per_day
 
-    console = Console(highlight=False)
+    console = screen()
     config = report.config
     if config is not None:
         least, most = messages_per_day(config.devices)
@@ -165,9 +164,9 @@ def _show_devices(console: Console, report: Report) -> None:
 
 
 def _show_findings(found: Mapping[str, Any], console: Console | None = None) -> None:
-    from rich.console import Console
+    from edge_agent.cli.tables import screen
 
-    console = console or Console(highlight=False)
+    console = console or screen()
     _print(console, "yellow", "warning", found["warnings"])
     _print(console, "red", "problem", found["problems"])
     if found["ok"]:

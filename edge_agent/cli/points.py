@@ -29,9 +29,9 @@ def show_points(socket: Path, device: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"device": device, "t": answer["t"], "points": points}, ensure_ascii=False))
     else:
-        from rich.console import Console
+        from edge_agent.cli.tables import screen
 
-        Console().print(table_of(device, points))
+        screen(highlight=True).print(table_of(device, points))
     return 1 if any(point["mode"] == "stale" for point in points) else 0
 
 

@@ -55,9 +55,9 @@ def document(target: Target, shot: Shot, serial: str | None) -> dict[str, Any]:
 
 def show(target: Target, shot: Shot, serial: str | None) -> None:
     """One reading for people."""
-    from rich.console import Console
+    from edge_agent.cli.tables import screen
 
-    console = Console()
+    console = screen(highlight=True)
     console.print(table_of(target, shot, serial, width=console.width))
     console.print(f"{len(shot.rows)} points in {shot.requests} requests, {shot.ms:.0f} ms", style="dim")
 

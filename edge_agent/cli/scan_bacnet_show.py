@@ -35,9 +35,7 @@ def bar(text: str) -> Iterator[Callable[..., None]]:
 
 def show_stations(found: Sequence[Station]) -> None:
     """One line a device."""
-    from rich.console import Console
-
-    from edge_agent.cli.tables import Column, fitted
+    from edge_agent.cli.tables import Column, fitted, screen
 
     rows = [
         (
@@ -55,7 +53,7 @@ def show_stations(found: Sequence[Station]) -> None:
         Column("kinds", spare=0 if any(one.problem for one in found) else 3),
     )  # fmt: skip
     styles = ["red" if one.problem or one.is_duplicate else "" for one in found]
-    console = Console()
+    console = screen(highlight=True)
     console.print(fitted(columns, rows, width=console.width, styles=styles))
 
 
@@ -65,9 +63,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def show_objects(found: Sequence[ObjectFacts]) -> None:
     """One line an object."""
-    from rich.console import Console
-
-    from edge_agent.cli.tables import Column, fitted
+    from edge_agent.cli.tables import Column, fitted, screen
 
     rows = [
         (one.reference, printable(one.name), printable(one.description), printable(one.shown), one.status or "")
@@ -77,7 +73,7 @@ def show_objects(found: Sequence[ObjectFacts]) -> None:
         Column("object"), Column("name"), Column("description", spare=2), Column("value"), Column("status", spare=1),
     )  # fmt: skip
     styles = ["" if one.status in ("", "Good", None) else "yellow" for one in found]
-    console = Console()
+    console = screen(highlight=True)
     console.print(fitted(columns, rows, width=console.width, styles=styles))
 
 

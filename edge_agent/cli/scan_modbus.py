@@ -232,11 +232,11 @@ def _parities(text: str | None, link: LinkConfig) -> list[str]:
 
 
 def _show(found: Sequence[Found], asked: int) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from device_profiles.logs import printable
+    from edge_agent.cli.tables import screen
 
     if not found:
         print(
@@ -253,4 +253,4 @@ def _show(found: Sequence[Found], asked: int) -> None:
         )
         unit = f"{one.unit} (answers to every number)" if one.every_unit else str(one.unit)
         table.add_row(unit, escape(one.line), escape(words), ", ".join(one.profiles))
-    Console().print(table)
+    screen(highlight=True).print(table)

@@ -54,14 +54,12 @@ def _link(found: Found) -> str:
 
 
 def _show(found: list[Found]) -> None:
-    from rich.console import Console
-
     from device_profiles.logs import printable
-    from edge_agent.cli.tables import Column, fitted
+    from edge_agent.cli.tables import Column, fitted, screen
 
     if not found:
         return
-    console = Console()
+    console = screen(highlight=True)
     rows = [[printable(cell) for cell in (_link(each), each.name, each.hardware, each.id)] for each in found]
     columns = (Column("link"), Column("name"), Column("hardware"), Column("id", spare=1))
     console.print(fitted(columns, rows, width=console.width, styles=[""] * len(rows)))

@@ -92,13 +92,12 @@ def _document(one: Seen) -> dict[str, Any]:
 
 
 def _show(config: LinkConfig, identity: dict[str, str], walked: Walked) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from device_profiles.logs import printable
-    from edge_agent.cli.tables import Column, fitted
+    from edge_agent.cli.tables import Column, fitted, screen
 
-    console = Console()
+    console = screen(highlight=True)
     who = " ".join(printable(identity[key]) for key in ("vendor", "model", "firmware") if key in identity)
     rows = []
     for one in walked.nodes[:_SHOWN]:

@@ -132,10 +132,11 @@ def _fields(entry: Entry) -> dict[str, Any]:
 
 
 def _show(summary: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from edge_agent.cli.tables import screen
+
+    console = screen(highlight=True)
     disk = summary["disk"]
     console.print(f"[bold]{summary['site']}/{summary['agent']}[/]  {summary['path']}", highlight=False)
     console.print(f"{summary['msgs']} messages wait, {_size(summary['bytes'])}", highlight=False)
@@ -165,8 +166,9 @@ def _show(summary: Mapping[str, Any]) -> None:
 
 
 def _list(entries: Iterable[Entry]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from edge_agent.cli.tables import screen
 
     table = Table(box=None, pad_edge=False)
     table.add_column("epoch")
@@ -178,7 +180,7 @@ def _list(entries: Iterable[Entry]) -> None:
     for entry in entries:
         kind = entry.kind.name.lower() + (f" {entry.cls}" if entry.cls else "")
         table.add_row(entry.epoch, str(entry.seq), _time(entry.t_ms), entry.device, kind, _size(len(entry.payload)))
-    Console().print(table)
+    screen(highlight=True).print(table)
 
 
 def _time(t_ms: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +15,7 @@ from edge_agent.cli.local import AsJson, ConfigFile, Socket, socket_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-_COLOURS = {"ok": "green", "degraded": "yellow", "down": "red", "disabled": "dim", "unknown": "dim"}
-
-_COLUMNS = ("device", "name", "link", "state", "reads", "failed", "rtt ms", "age")
-_NAME, _LINK, _STATE = _COLUMNS.index("name"), _COLUMNS.index("link"), _COLUMNS.index("state")
-_NUMBERS = ("reads", "failed", "rtt ms", "age")
-_GAP = 2
+_COLOURS = {"degraded": "yellow", "down": "red", "disabled": "dim", "unknown": "dim"}
 
 
 def command(
@@ -49,13 +45,12 @@ def command(
 
 
 def _show(status: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from device_profiles.logs import printable
+    from edge_agent.cli.tables import Column, fitted, screen
 
-    console = Console()
+    console = screen(highlight=True)
     process, spool, uplink = status["process"], status["spool"], status["uplink"]
     broker = "[green]connected[/]" if uplink["connected"] else "[red]broker away[/]"
     console.print(f"[bold]{status['agent']}[/] of site [bold]{status['site']}[/], epoch {status['epoch']}, {broker}")
@@ -69,53 +64,63 @@ def _show(status: Mapping[str, Any]) -> None:
     for name, link in status["links"].items():
         if why := link["trouble"]:
             troubles.append(why if why.startswith(name) else f"{name}: {why}")
+    console.print(", ".join(_counts(status["devices"])), highlight=False)
     for text in troubles:
         console.print(f"[yellow]![/] {escape(printable(text))}", highlight=False, soft_wrap=True)
     rows = [_row(device, status["t"]) for device in status["devices"]]
-    widths = [max([len(name), *(len(row[at]) for row in rows)]) for at, name in enumerate(_COLUMNS)]
-    # Names are cut, and states beyond 24 characters folded, so that a healthy device stays on one line of a narrow terminal.
-    widths[_STATE] = min(widths[_STATE], 24)
-    widths[_LINK] = min(widths[_LINK], 22)
-    widths[_NAME] = max(8, min(widths[_NAME], console.width - sum(widths) + widths[_NAME] - _GAP * len(_COLUMNS)))
-    table = Table(box=None, pad_edge=False)
-    for at, name in enumerate(_COLUMNS):
-        table.add_column(
-            name,
-            justify="right" if name in _NUMBERS else "left",
-            width=widths[at],
-            no_wrap=at != _STATE,
-            overflow="fold" if at == _STATE else "ellipsis",
-        )
-    for device, row in zip(status["devices"], rows, strict=True):
-        cells = [escape(cell) for cell in row]
-        cells[_STATE] = f"[{_COLOURS.get(device['state'], 'default')}]{cells[_STATE]}[/]"
-        table.add_row(*cells)
-    console.print(table)
+    columns = (
+        Column("device"),
+        Column("name", spare=2),
+        Column("link", spare=3, most=22),
+        Column("state", most=28),
+        Column("reads", spare=4, right=True),
+        Column("failed", right=True),
+        Column("rtt ms", spare=5, right=True),
+        Column("age", right=True),
+    )
+    styles = [_COLOURS.get(device["state"], "") for device in status["devices"]]
+    console.print(fitted(columns, rows, width=console.width, styles=styles))
     _show_events(console, status)
 
 
 def _show_events(console: Console, status: Mapping[str, Any]) -> None:
     """The devices that have events: how many since the start, of them from their memory, the last, and what is active."""
-    from rich.markup import escape
-    from rich.table import Table
+    from edge_agent.cli.tables import Column, fitted
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("events of", "count", "recalled", "last", "record", "alarms"):
-        table.add_column(name, justify="right" if name in ("count", "recalled", "last", "record") else "left")
-    for device in status["devices"]:
-        events = device.get("events")
-        if events is not None:
-            table.add_row(
-                device["id"],
-                str(events["count"]),
-                str(events["recalled"]),
-                "-" if events["last"] is None else f"{_age(status['t'] - events['last'])} ago",
-                "-" if events["index"] is None else str(events["index"]),
-                escape(", ".join(events["alarms"])),
-            )
-    if table.row_count:
+    rows = [
+        (
+            device["id"],
+            str(events["count"]),
+            str(events["recalled"]),
+            "-" if events["last"] is None else f"{_age(status['t'] - events['last'])} ago",
+            "-" if events["index"] is None else str(events["index"]),
+            ", ".join(events["alarms"]),
+        )
+        for device in status["devices"]
+        if (events := device.get("events")) is not None
+    ]
+    if rows:
+        columns = (
+            Column("events of"),
+            Column("count", right=True),
+            Column("recalled", spare=2, right=True),
+            Column("last", right=True),
+            Column("record", spare=1, right=True),
+            Column("alarms", most=30),
+        )
         console.print()
-        console.print(table)
+        console.print(fitted(columns, rows, width=console.width))
+
+
+def _counts(devices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many devices are in each state; those that are not well by name, as far as a line holds them."""
+    states = Counter(device["state"] for device in devices)
+    counts = [f"{len(devices)} devices"]
+    for state in sorted(states, key=lambda state: (state != "ok", state)):
+        names = [device["id"] for device in devices if device["state"] == state]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        counts.append(f"{states[state]} {state}" + ("" if state == "ok" else f" ({' '.join(names[:5])}{more})"))
+    return counts
 
 
 def _row(device: Mapping[str, Any], now_ms: int) -> list[str]:

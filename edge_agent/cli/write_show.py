@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from device_profiles.logs import printable
+from edge_agent.cli.tables import screen
 
 
 def show_plan(facts: Mapping[str, Any], target: str, *, hold_s: float | None, dry: bool, is_release: bool) -> None:
@@ -20,7 +20,7 @@ def show_plan(facts: Mapping[str, Any], target: str, *, hold_s: float | None, dr
     table.add_column(overflow="fold")
     for name, text, style in _release_rows(facts) if is_release else _rows(facts, hold_s):
         table.add_row(name, escape(text), style=style)
-    console = Console(highlight=False)
+    console = screen()
     heading = escape(target + (" (dry run: nothing is written)" if dry else ""))
     console.print(f"[bold]{heading}[/]", soft_wrap=True)
     console.print(table)
@@ -90,7 +90,7 @@ def _end(facts: Mapping[str, Any], hold_s: float | None) -> str:
 
 def show_outcome(answer: Mapping[str, Any], *, target: str) -> None:
     """One line: what it shows now and until when it is held, or why it was not done."""
-    console = Console(highlight=False)
+    console = screen()
     error, facts = answer.get("err"), answer.get("res") or {}
     if error:
         text = f"[red]{answer['st']}[/] ({escape(str(error['code']))}): {escape(printable(str(error['msg'])))}"
