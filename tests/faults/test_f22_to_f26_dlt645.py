@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -12,21 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_profiles.errors import DeviceError, DeviceTimeout
+from device_profiles.errors import DeviceError
 from device_profiles.schema import Point
 from drivers.base import Address, Limits, LinkConfig
 from drivers.dlt645.driver import Dlt645Driver2007
 from drivers.dlt645.master import EDITION_1997, EDITION_2007, GAP_CHARS, QUIET_SHARE, Edition, Master
-from drivers.serial_line import Line
-from edge_agent.clock import SystemClock
-from edge_agent.config.load import load_config
-from edge_agent.polling.poller import LinkPoller
 from firmware_sim.meter_cli import KINDS, spoiler
 from firmware_sim.meter_counting import CountingMeter
 from firmware_sim.meters import MeterLine, bcd, build, energy_meter, take_apart
 from firmware_sim.wire import Wire
-from tests.drivers.virtual_wire import Piece, VirtualWire
-from tests.edge_agent.poll_world import Recorder
+from tests.drivers.virtual_slaves import VirtualLine
+from tests.drivers.virtual_wire import Piece
+from tests.faults.serial_faults import LateBus, a_hundred_with_one_dead, a_port_that_is_pulled_out
 
 NUMBER = "000000880047"
 OTHER = "000000880048"
@@ -35,12 +31,11 @@ CHAR_S = 11 / 2400
 READ = {4: 0x11, 2: 0x01}
 
 
-class Bench:
+class Bench(VirtualLine):
     """A master on a virtual 2400 baud line whose other end does what it is told."""
 
     def __init__(self, other: Callable[[bytes, float], list[Piece]], edition: Edition = EDITION_2007) -> None:
-        self.wire = VirtualWire(other, char_s=CHAR_S)
-        self.line = Line(self.wire, LINK, self.wire, gap_chars=GAP_CHARS)
+        super().__init__(other, LINK, gap_chars=GAP_CHARS)
         self.master = Master(LINK, edition)
 
     def read(self, number: str, di: int) -> bytes:
@@ -110,35 +105,23 @@ def test_f23_our_own_echo_is_no_answer() -> None:
 # F24: late replies.
 
 
-class SlowBus:
+def late_bus(seed: int, size: int) -> LateBus:
     """Meters that answer in order, each value the number of its request: late, lost, refused, garbled."""
+    wake = random.Random(seed)
 
-    def __init__(self, seed: int, size: int) -> None:
-        self._random = random.Random(seed)
-        self._size = size
-        self._busy: dict[bytes, float] = {}
-        self.number = 0
-
-    def __call__(self, frame: bytes, end: float) -> list[Piece]:
+    def reply(frame: bytes, number: int) -> tuple[bytes, bytes]:
         request = take_apart(frame)
         assert request is not None
         address, control, data = request
-        self.number += 1
-        dice = self._random.random()
-        if dice < 0.05:
-            return []
-        delay = 0.03
-        if dice < 0.45:
-            delay = LINK.timeout_s * self._random.choice([1.05, 1.4, 1.4, 1.8, 2.5, 4.0])
-        begin = max(end + delay, self._busy.get(address, 0.0))
-        reply = build(address, control | 0x80, data[: self._size] + bcd(self.number, 4))
-        if dice > 0.99:
-            reply = reply[:-2] + bytes((reply[-2] ^ 0x10,)) + reply[-1:]
-        elif dice > 0.96:
-            reply = build(address, control | 0xC0, b"\x02")
-        reply = b"\xfe" * self._random.randrange(5) + reply
-        self._busy[address] = begin + len(reply) * CHAR_S
-        return [(begin - end, reply)]
+        right = build(address, control | 0x80, data[:size] + bcd(number, 4))
+        return address, b"\xfe" * wake.randrange(5) + right
+
+    def refusal(frame: bytes) -> bytes:
+        request = take_apart(frame)
+        assert request is not None
+        return build(request[0], request[1] | 0xC0, b"\x02")
+
+    return LateBus(seed, reply, char_s=CHAR_S, timeout_s=LINK.timeout_s, refusal=refusal)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +129,7 @@ class SlowBus:
 )
 def test_f24_ten_thousand_polls_with_late_replies_give_no_wrong_value(edition: Edition, seed: int) -> None:
     """2,500 polls a seed: a value must answer a request of its own poll."""
-    bus = SlowBus(seed, edition.di_size)
+    bus = late_bus(seed, edition.di_size)
     bench = Bench(bus, edition)
     choice = random.Random(seed)
     dis = (0x00010000, 0x00020000, 0x02010100) if edition.di_size == 4 else (0x9010, 0x9020, 0xB611)
@@ -178,20 +161,12 @@ def test_f25_a_dead_meter_costs_its_time_limit_and_no_more() -> None:
 
     bench = Bench(others)
 
-    def cycle() -> float:
-        began = bench.wire.time
-        for number in range(1, 101):
-            if number == 50:
-                with pytest.raises(DeviceTimeout):
-                    bench.read(f"{number:012d}", 0x00010000)
-            else:
-                assert bench.read(f"{number:012d}", 0x00010000) == bcd(1, 4)
-        return bench.wire.time - began
+    def read(number: int) -> None:
+        assert bench.read(f"{number:012d}", 0x00010000) == bcd(1, 4)
 
-    first, *later = [cycle() for _ in range(4)]
-    one = (16 + 24 + GAP_CHARS) * CHAR_S + 0.04
-    dead = LINK.timeout_s * (1 + QUIET_SHARE) + 240 * CHAR_S
-    assert max(first, *later) < 99 * one * 1.05 + dead
+    one_s = (16 + 24 + GAP_CHARS) * CHAR_S + 0.04
+    dead_s = LINK.timeout_s * (1 + QUIET_SHARE) + 240 * CHAR_S
+    a_hundred_with_one_dead(bench.wire, read, one_s=one_s, dead_s=dead_s)
 
 
 # F26: the adapter is pulled out and put in again.
@@ -201,39 +176,6 @@ async def test_f26_a_port_that_was_pulled_is_back_within_five_seconds(tmp_path: 
     port = tmp_path / "port"
     meter = CountingMeter(NUMBER).meter()
     meter.turnaround_s = 0.002
-    config = tmp_path / "agent.yaml"
-    config.write_text(
-        f"""
-agent: {{id: a, site: s, tz: UTC}}
-mqtt: {{url: "mqtt://127.0.0.1"}}
-links:
-  rs485-1: {{kind: serial, path: {port}, baud: 115200, timeout: 0.2}}
-devices:
-- {{id: meter-1, link: rs485-1, unit: "{NUMBER}", profile: generic-dlt645-2007-three-phase, poll: 0.2}}
-"""
-    )
+    device = f'{{id: meter-1, link: line-1, unit: "{NUMBER}", profile: generic-dlt645-2007-three-phase, poll: 0.2}}'
     with MeterLine([meter], Wire(115200), link=port) as line:
-        loaded = load_config(config)
-        sink = Recorder(SystemClock())  # type: ignore[arg-type]  # it only asks for monotonic time
-        poller = LinkPoller(
-            loaded.links[0], Dlt645Driver2007(), loaded.devices, sink=sink, clock=SystemClock(), memory={}
-        )
-        task = asyncio.create_task(poller.run(), name="poller")
-        try:
-            async with asyncio.timeout(30):
-                while not sink.of("meter-1"):
-                    await asyncio.sleep(0.02)
-                line.ask(line.unplug)
-                while poller.figures()["state"] == "open":
-                    await asyncio.sleep(0.02)
-                processor, began = time.process_time(), time.perf_counter()
-                await asyncio.sleep(0.5)
-                assert time.process_time() - processor < 0.25, "no busy loop"
-                before = len(sink.of("meter-1"))
-                line.ask(line.plug)
-                while len(sink.of("meter-1")) == before:
-                    await asyncio.sleep(0.02)
-                assert time.perf_counter() - began < 5.5
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+        await a_port_that_is_pulled_out(tmp_path, port, line, Dlt645Driver2007(), device)
