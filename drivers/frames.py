@@ -91,17 +91,28 @@ Match = Callable[[bytes, int], Matched]
 class Scanner:
     """A FrameDecoder from a `match` and a pattern of `width` bytes that every frame begins with.
 
-    Bytes that are in nothing are told as one `noise` for each run of them; of more than `keep` bytes only the first are kept.
+    A right frame is found wherever it begins, also inside of what looked like another one. What looked like a frame and is none
+    ends where the next right one begins. Bytes that are in nothing are told as one `noise` for each run of them; of more than
+    `keep` bytes only the first are kept. `size` is how many bytes a frame that begins at an index says it has, None where its
+    head is not whole; with it, what the end of the stream cuts off is told as `truncated` with what is missing.
     """
 
     def __init__(
-        self, match: Match, start: re.Pattern[bytes], *, width: int = 1, longest: int = 512, keep: int = 64
+        self,
+        match: Match,
+        start: re.Pattern[bytes],
+        *,
+        width: int = 1,
+        longest: int = 512,
+        keep: int = 64,
+        size: Callable[[bytes, int], int | None] = lambda _data, _at: None,
     ) -> None:
         self._match = match
         self._start = start
         self._width = width
         self._longest = longest
         self._keep = keep
+        self._size = size
         self._data = b""
         self.base = 0
         """Offset in the stream of the bytes that `match` is given."""
@@ -120,26 +131,57 @@ class Scanner:
 
     def _scan(self, data: bytes, *, is_end: bool) -> Iterator[Frame | Reject]:
         data = self._data + data
-        at, size = 0, len(data)
+        at = run = 0  # from `run` on there is nothing
+        size = len(data)
         while at < size:
             found = self._start.search(data, at)
-            begin = found.start() if found else size if is_end else max(at, size - self._width + 1)
-            self._skip(data, at, begin)
-            at = begin
             if found is None:
+                at = size if is_end else max(at, size - self._width + 1)
                 break
+            at = found.start()
             matched = self._match(data, at)
             if matched is MORE and not is_end and size - at < self._longest:
                 break
+            if matched is MORE and is_end and (cut := self._cut_off(data, at, after_noise=run < at or self._noise > 0)):
+                matched = cut
             if isinstance(matched, Verdict):
-                self._skip(data, at, at + 1)
                 at += 1
                 continue
+            if isinstance(matched, Reject):
+                inner = self._inner(data, at + 1, at + len(matched.raw), is_end=is_end)
+                if inner is MORE:
+                    break
+                if isinstance(inner, int):
+                    matched = replace(matched, raw=data[at:inner])
+            self._skip(data, run, at)
             yield from self._flush()
             yield replace(matched, at=matched.at + self.base)
-            at += max(1, len(matched.raw))
+            at = run = at + max(1, len(matched.raw))
+        self._skip(data, run, at)
         self._data = data[at:]
         self.base += at
+
+    def _inner(self, data: bytes, first: int, last: int, *, is_end: bool) -> int | Verdict:
+        """Where a right frame begins within [first, last); NOTHING where none does, MORE while that is not known."""
+        while (found := self._start.search(data, first)) is not None and found.start() < last:
+            at = found.start()
+            matched = self._match(data, at)
+            if isinstance(matched, Frame):
+                return at
+            if matched is MORE and not is_end and len(data) - at < self._longest:
+                return MORE
+            first = at + 1
+        return NOTHING if is_end or len(data) - last >= self._width - 1 else MORE
+
+    def _cut_off(self, data: bytes, at: int, *, after_noise: bool) -> Reject | None:
+        """What the end of the stream cut off; None for a few bytes after noise, which may as well be more of it."""
+        said = self._size(data, at)
+        if said is None and after_noise:
+            return None
+        got = len(data) - at
+        missing = "before its length is known" if said is None else f"where {said} are due"
+        expected = None if said is None else str(said)
+        return Reject(at, data[at:], "truncated", expected, str(got), f"a frame ends after {got} bytes, {missing}")
 
     def _skip(self, data: bytes, first: int, last: int) -> None:
         if first == last:

@@ -86,6 +86,14 @@ def decode(raw: bytes) -> Frame:
     return found[0]
 
 
+def size(data: bytes, at: int) -> int | None:
+    """How many bytes the frame that begins at `at` says it has, FE before it counted; None where its head is not whole."""
+    first = at
+    while data[first : first + 1] == b"\xfe":
+        first += 1
+    return None if len(data) - first < HEAD else first - at + HEAD + data[first + 10] + 2
+
+
 def match(data: bytes, at: int) -> tuple[Frame, bytes] | Reject | Verdict:
     """The frame that begins at `at` with its bytes, a Reject, or NOTHING or MORE.
 
@@ -103,10 +111,14 @@ def match(data: bytes, at: int) -> tuple[Frame, bytes] | Reject | Verdict:
     size = HEAD + length + 2
     if len(data) - first < size:
         return MORE
-    if data[first + size - 1] != END:
-        return NOTHING
     raw = data[at : first + size]
-    right, got = sum(data[first : first + size - 2]) & 0xFF, data[first + size - 2]
+    right, got, last = sum(data[first : first + size - 2]) & 0xFF, data[first + size - 2], data[first + size - 1]
+    if last != END:
+        return (
+            Reject(at, raw, "end", f"{END:02X}", f"{last:02X}", "the end byte is wrong or missing")
+            if right == got
+            else NOTHING
+        )
     if right != got:
         return Reject(at, raw, "checksum", f"{right:02X}", f"{got:02X}", "the checksum is wrong")
     return Frame(kind, address, control, data[first + HEAD : first + HEAD + length]), raw

@@ -12,7 +12,7 @@ class Decoder(Scanner):
     """`drivers.frames.FrameDecoder` for CJ/T 188-2004 and -2018."""
 
     def __init__(self) -> None:
-        super().__init__(_match, wire.PATTERN, width=wire.WIDTH, longest=wire.LONGEST)
+        super().__init__(_match, wire.PATTERN, width=wire.WIDTH, longest=wire.LONGEST, size=wire.size)
 
 
 def _match(data: bytes, at: int) -> Matched:

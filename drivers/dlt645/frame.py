@@ -71,6 +71,14 @@ class Frame:
         return self.control & (REPLY | ERROR | MORE_FOLLOWS) == REPLY | MORE_FOLLOWS
 
 
+def size(data: bytes, at: int) -> int | None:
+    """How many bytes the frame that begins at `at` says it has, FE before it counted; None where its head is not whole."""
+    first = at
+    while data[first : first + 1] == b"\xfe":
+        first += 1
+    return None if len(data) - first < HEAD else first - at + HEAD + data[first + 9] + 2
+
+
 def encode(frame: Frame, *, wake: int = 4) -> bytes:
     """The bytes on the wire, with `wake` FE before. Raises ConfigError for an address or data that do not fit."""
     if _ADDRESS.fullmatch(frame.address) is None:
@@ -108,17 +116,19 @@ def match(data: bytes, at: int) -> Found | Verdict:
         return MORE if data[first + 7 : first + 8] in (b"", b"h") else NOTHING
     if data[first] != START or data[first + 7] != START:
         return NOTHING
+    size = HEAD + data[first + 9] + 2
+    if rest < size:
+        return MORE if bcd.digits_or_wildcard(data[first + 1 : first + 7]) else NOTHING
+    right = sum(data[first : first + size - 2]) & 0xFF
+    got, last = data[first + size - 2], data[first + size - 1]
+    if last != END and right != got:
+        return NOTHING
     address = bcd.digits_or_wildcard(data[first + 1 : first + 7])
     if address is None:
         return NOTHING
-    size = HEAD + data[first + 9] + 2
-    if rest < size:
-        return MORE
-    if data[first + size - 1] != END:
-        return NOTHING
     raw = data[at : first + size]
-    right = sum(data[first : first + size - 2]) & 0xFF
-    got = data[first + size - 2]
+    if last != END:
+        return Reject(at, raw, "end", f"{END:02X}", f"{last:02X}", "the end byte is wrong or missing")
     if right != got:
         return Reject(at, raw, "checksum", f"{right:02X}", f"{got:02X}", "the checksum is wrong")
     control, length = data[first + 8], data[first + 9]

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 from drivers import bcd
 from drivers.frames import Frame, Matched, Part, Reject, Scanner, Value, Verdict
 
 from . import frame as wire
 from . import items
 
+_DIGITS = b"[" + b"".join(b"\\x%x0-\\x%xa" % (high, high) for high in range(11)) + b"]"
+_START = re.compile(rb"(?s)\xfe{0,8}h(?=%b{6}h|%b{0,6}\Z)" % (_DIGITS, _DIGITS))
+"""`frame.PATTERN` where the digits of an address follow, as far as there are bytes: most of noise is passed over by it."""
+
 
 class Decoder2007(Scanner):
     """`drivers.frames.FrameDecoder` for DL/T 645-2007."""
 
     def __init__(self) -> None:
-        super().__init__(_match_2007, wire.PATTERN, width=wire.WIDTH, longest=wire.LONGEST)
+        super().__init__(_match_2007, _START, width=wire.WIDTH, longest=wire.LONGEST, size=wire.size)
 
 
 class Decoder1997(Scanner):
     """`drivers.frames.FrameDecoder` for DL/T 645-1997."""
 
     def __init__(self) -> None:
-        super().__init__(_match_1997, wire.PATTERN, width=wire.WIDTH, longest=wire.LONGEST)
+        super().__init__(_match_1997, _START, width=wire.WIDTH, longest=wire.LONGEST, size=wire.size)
 
 
 def _match_2007(data: bytes, at: int) -> Matched:

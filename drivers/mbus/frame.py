@@ -73,6 +73,13 @@ def decode(raw: bytes) -> Frame:
     return found[0]
 
 
+def size(data: bytes, at: int) -> int | None:
+    """How many bytes the frame that begins at `at` says it has; None where its head is not whole."""
+    if data[at] != LONG:
+        return 5
+    return data[at + 1] + 6 if len(data) - at > 1 else None
+
+
 def match(data: bytes, at: int) -> tuple[Frame, bytes] | Reject | Verdict:
     """The short or long frame that begins at `at` with its bytes, a Reject, or NOTHING or MORE.
 
@@ -96,9 +103,13 @@ def match(data: bytes, at: int) -> tuple[Frame, bytes] | Reject | Verdict:
     if rest < size:
         return MORE
     raw = data[at : at + size]
-    if raw[-1] != END:
-        return NOTHING
-    right, got = sum(raw[head:-2]) & 0xFF, raw[-2]
+    right, got, last = sum(raw[head:-2]) & 0xFF, raw[-2], raw[-1]
+    if last != END:
+        return (
+            Reject(at, raw, "end", f"{END:02X}", f"{last:02X}", "the end byte is wrong or missing")
+            if right == got
+            else NOTHING
+        )
     if right != got:
         return Reject(at, raw, "checksum", f"{right:02X}", f"{got:02X}", "the checksum is wrong")
     if raw[0] == SHORT:

@@ -10,27 +10,31 @@ from drivers.frames import NOTHING, Frame, Matched, Part, Reject, Scanner, Value
 from . import frame as wire
 from . import records
 
+_MOST_ACKS = 250
+"""Acknowledgements in a row: as many as there can be slaves on a line."""
+
 
 class Decoder(Scanner):
     """`drivers.frames.FrameDecoder` for M-Bus. A lone E5 is an acknowledgement at the begin of the stream and right behind
     another frame only: in any other place it is one byte of something else."""
 
     def __init__(self) -> None:
-        super().__init__(self._matched, wire.PATTERN, width=wire.WIDTH, longest=wire.LONGEST)
+        super().__init__(self._matched, wire.PATTERN, width=wire.WIDTH, longest=wire.LONGEST, size=wire.size)
         self._next = 0
+        self._acks = 0
 
     def _matched(self, data: bytes, at: int) -> Matched:
         found = wire.match(data, at) if data[at] != wire.ACK else self._ack(data, at)
-        if isinstance(found, Verdict):
-            return found
-        if isinstance(found, Reject):
+        if isinstance(found, Verdict | Reject):
             return found
         frame, raw = found
         self._next = self.base + at + len(raw)
+        self._acks = self._acks + 1 if frame.control is None else 0
         return _said(frame, raw, at)
 
     def _ack(self, data: bytes, at: int) -> tuple[wire.Frame, bytes] | Verdict:
-        return (wire.Frame(None), data[at : at + 1]) if self.base + at == self._next else NOTHING
+        is_due = self.base + at == self._next and self._acks < _MOST_ACKS
+        return (wire.Frame(None), data[at : at + 1]) if is_due else NOTHING
 
 
 def _said(frame: wire.Frame, raw: bytes, at: int) -> Frame:

@@ -59,7 +59,7 @@ class TcpDecoder(Scanner):
     """`drivers.frames.FrameDecoder` for one direction of a Modbus TCP connection."""
 
     def __init__(self) -> None:
-        super().__init__(_match_tcp, _TCP_START, width=6, longest=_LONGEST_TCP)
+        super().__init__(_match_tcp, _TCP_START, width=6, longest=_LONGEST_TCP, size=_size_tcp)
 
 
 def _pdu_sizes(pdu: bytes) -> tuple[int, ...]:
@@ -95,6 +95,10 @@ def _match_rtu(data: bytes, at: int) -> Matched:
         if end <= len(window) and codec.rtu_holds(window[:end]):
             return _frame(at, window[:end], 1, f"unit {window[0]}", window[1 : end - 2], crc=True)
     return MORE if sizes and len(window) < max(8, max(sizes) + 3) else NOTHING
+
+
+def _size_tcp(data: bytes, at: int) -> int | None:
+    return 6 + int.from_bytes(data[at + 4 : at + 6]) if len(data) - at >= 6 else None
 
 
 def _match_tcp(data: bytes, at: int) -> Matched:

@@ -116,6 +116,14 @@ def decode(raw: bytes) -> Frame:
     return found[0]
 
 
+def size(data: bytes, at: int) -> int | None:
+    """How many bytes the frame that begins at `at` says it has, its mark counted; None where its head is not whole."""
+    mark = int(data[at : at + 1] == bytes((MARK,)))
+    return (
+        None if len(data) - at < mark + HEAD else mark + int.from_bytes(data[at + mark + 2 : at + mark + 4], "little")
+    )
+
+
 def match(data: bytes, at: int) -> tuple[Frame, bytes] | Reject | Verdict:
     """The frame that begins at `at` with its bytes, a Reject, or NOTHING or MORE."""
     first = at + 1 if data[at : at + 1] == bytes((MARK,)) else at

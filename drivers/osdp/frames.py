@@ -15,7 +15,7 @@ class Decoder(Scanner):
     """`drivers.frames.FrameDecoder` for OSDP."""
 
     def __init__(self) -> None:
-        super().__init__(_match, wire.PATTERN, width=wire.WIDTH, longest=_LONGEST)
+        super().__init__(_match, wire.PATTERN, width=wire.WIDTH, longest=_LONGEST, size=wire.size)
 
 
 def _match(data: bytes, at: int) -> Matched:

@@ -132,6 +132,53 @@ def test_a_long_wait_for_a_frame_that_never_ends_is_bounded() -> None:
     assert max(asked) <= 26
 
 
+DLT645 = bytes.fromhex("68600792040091689108333333339735A8336A16")
+WHOLE = {
+    "dlt645-2007": DLT645,
+    "cjt188": bytes.fromhex("68104433221100337801031F90008016"),
+    "mbus": bytes.fromhex("6803036808010a13") + b"\x16",
+    "osdp": bytes.fromhex("ff530108000660d866"),
+    "modbus-tcp": tcp(7, b"\x01\x03\x04\x00\x01\x00\x02"),
+}
+
+
+@pytest.mark.parametrize("protocol", WHOLE)
+def test_a_frame_that_its_end_is_missing_of_is_truncated(protocol: str) -> None:
+    whole = WHOLE[protocol]
+    (right,) = decoded(protocol, whole)
+    assert isinstance(right, Frame)
+    for size in range(len(whole) // 2 + 4, len(whole)):
+        (found,) = decoded(protocol, whole[:size])
+        assert isinstance(found, Reject)
+        assert (found.error, found.expected, found.got) == ("truncated", str(len(whole)), str(size))
+
+
+@pytest.mark.parametrize("protocol", sorted(WHOLE.keys() - {"modbus-tcp"}))  # which has no checksum
+def test_a_cut_frame_does_not_swallow_the_next(protocol: str) -> None:
+    whole = WHOLE[protocol]
+    for size in range(1, len(whole)):
+        for data in (whole[:size] + whole, whole + whole[:size] + whole):
+            found = decoded(protocol, data, (size, size + 3))
+            assert [one.raw for one in found if isinstance(one, Frame)][-1] == whole
+            assert b"".join(one.raw for one in found) == data
+
+
+def test_a_frame_inside_of_a_wrong_one_is_found() -> None:
+    outer = bytes.fromhex("68112233445566689118") + DLT645 + bytes(5) + b"\x16"
+    wrong, right, rest = decoded("dlt645-2007", outer, (25, 31))
+    assert isinstance(wrong, Reject)
+    assert (wrong.error, wrong.raw) == ("checksum", outer[:10])
+    assert isinstance(right, Frame)
+    assert (right.at, right.raw, rest.raw) == (10, DLT645, outer[30:])
+
+
+@pytest.mark.parametrize("protocol", ["dlt645-2007", "cjt188", "mbus"])
+def test_a_wrong_end_byte_is_told(protocol: str) -> None:
+    (found,) = decoded(protocol, WHOLE[protocol][:-1] + b"\x17")
+    assert isinstance(found, Reject)
+    assert (found.error, found.expected, found.got) == ("end", "16", "17")
+
+
 def test_an_unknown_protocol_is_corrected() -> None:
     with pytest.raises(ConfigError, match="modbus-rtu"):
         load_frame_decoder("modbus-rut")

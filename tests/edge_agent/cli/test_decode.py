@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_agent.cli import invoke
+from edge_agent.cli.decode_input import HexText
 
 GOOD, WRONG = "010300000001840a", "010300000001aaaa"
 
@@ -46,9 +51,56 @@ def test_bytes_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2..3  first" in out
 
 
-@pytest.mark.parametrize("text", ["xy", "010", "01 03 0g"])
-def test_what_is_no_hexadecimal_text_is_wrong_usage(text: str) -> None:
+@pytest.mark.parametrize("text", ["xy", "010", "01 03 0g", "0x1 03 x"])
+def test_what_is_no_hexadecimal_text_is_wrong_usage(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["decode", "modbus-rtu", text]) == 2
+    assert capsys.readouterr().out == ""
+    assert invoke(["decode", "modbus-rtu", text, "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ok"], document["error"]) == (False, "input")
+
+
+FORMS: dict[str, Callable[[bytes], str]] = {
+    "together": bytes.hex,
+    "capitals": lambda data: data.hex().upper(),
+    "spaces": lambda data: data.hex(" "),
+    "colons": lambda data: data.hex(":"),
+    "words": lambda data: data.hex("-", 2),
+    "a number": lambda data: "0x" + data.hex(),
+    "C": lambda data: "{" + ", ".join(f"0x{byte:X}" for byte in data) + "};",
+    "lines of C": lambda data: ",\n\t".join(f"0x{byte:02x}" for byte in data),
+    "a string": lambda data: '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"',
+    "lines": lambda data: "\r\n".join(data[at : at + 3].hex() for at in range(0, len(data), 3)),
+    "a list": lambda data: str([f"{byte:02X}" for byte in data]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(data=st.binary(min_size=1, max_size=40), cuts=st.lists(st.integers(0, 200), max_size=6))
+def test_hexadecimal_text_in_every_form_however_it_is_cut(form: str, data: bytes, cuts: list[int]) -> None:
+    text = FORMS[form](data).encode()
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    reader = HexText()
+    portions = [portion for first, last in pairwise(edges) for portion in reader.take(text[first:last])]
+    assert b"".join([*portions, *reader.take(b"", is_end=True)]) == data
+
+
+def test_bytes_are_told_from_text() -> None:
+    raw = run("modbus-rtu", "--json", data=bytes.fromhex(GOOD))
+    assert raw.stdout == run("modbus-rtu", "--json", data=GOOD.encode()).stdout
+    assert run("modbus-rtu", "--json", data=b"01 03 zz").returncode == 2
+    assert json.loads(run("dlt645-2007", "--json", "--binary", data=b"hello").stdout)["error"] == "noise"
+
+
+def test_words_of_a_shell_are_one_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["decode", "modbus-rtu", "01", "03", "00", "00", "00", "01", "84", "0a", "--json", "--explain"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["parts"][0] == {"start": 0, "end": 1, "name": "unit", "text": "unit 1"}
+
+
+def test_no_bytes_are_no_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["decode", "modbus-rtu", "", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
 def test_a_stream_of_text_or_bytes() -> None:
