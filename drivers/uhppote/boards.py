@@ -1,7 +1,7 @@
 """Questions to boards over one UDP port, and the answers that belong to them. Knows messages, and no points and no events.
 
-One question at a time a board. After one that was not answered the board is left alone until its answer cannot come any more:
-only a record says which question it answers.
+One question at a time a board. After one that was not answered, or was asked twice, the board is left alone until no other
+answer to it can come: only a record says which question it answers. An answer counts only from the address that was asked.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ _TRIES = 3
 @dataclass(slots=True)
 class _Board:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: tuple[int, int | None, asyncio.Future[Frame]] | None = None
-    """Function, index where it has one, and who waits."""
+    waiting: tuple[str, int, int | None, asyncio.Future[Frame]] | None = None
+    """Address that was asked, function, index where it has one, and who waits."""
     quiet_until: float = 0.0
+    doubled: dict[int, float] = field(default_factory=dict)
+    """Until when a second answer may come, by functions that were asked twice."""
     at: tuple[str, int] | None = None
 
 
@@ -50,17 +52,20 @@ class Boards:
         serial = serial_of(device)
         board = self._boards.setdefault(serial, _Board())
         async with board.lock:
-            pause = board.quiet_until - time.monotonic()
-            if pause > 0:
-                await asyncio.sleep(pause)
-            place = await self._place(device, board)
             index = int.from_bytes(body[:4], "little") if function == Function.GET_EVENT else None
             if index in (0, frame.NEWEST):
                 index = None
+            quiet_until = max(board.quiet_until, board.doubled.get(function, 0.0) if index is None else 0.0)
+            pause = quiet_until - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            place = await self._place(device, board)
             tries = 1 if once else _TRIES
-            for _ in range(tries):
+            for number in range(tries):
                 found = await self._exchange(board, place, frame.build(function, serial, body), function, index, tries)
                 if found is not None:
+                    if number:
+                        board.doubled[function] = time.monotonic() + self.link.timeout_s
                     return found
             board.quiet_until = time.monotonic() + self.link.timeout_s
             if not device.at:
@@ -129,7 +134,7 @@ class Boards:
         self, board: _Board, place: tuple[str, int], request: bytes, function: int, index: int | None, tries: int
     ) -> Frame | None:
         future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        board.waiting = (function, index, future)
+        board.waiting = (place[0], function, index, future)
         try:
             self.port.send(request, place)
             self.port.counts.requests += 1
@@ -148,8 +153,11 @@ class Boards:
             return
         board = self._boards.get(found.serial)
         if board is not None and board.waiting is not None:
-            function, index, future = board.waiting
+            host, function, index, future = board.waiting
             same = found.function == function and (index is None or found.number(8) in (index, 0))
+            if same and host != peer[0]:
+                self.port.admission.refuse("foreign_address", peer[0])
+                return
             if same and not future.done():
                 self.port.counts.replies += 1
                 future.set_result(found)

@@ -155,16 +155,14 @@ class UhppoteSession:
         self._way.stored()
 
     async def kept(self, device: Address) -> tuple[int, int] | None:
-        """(oldest, newest) index. Raises DeviceTimeout, DeviceMismatch, LinkLost."""
+        """(oldest, newest) index. Numbers that began anew while older ones are still there count from 1. Raises DeviceTimeout,
+        LinkLost.
+        """
         oldest = frame.record_of(await self.boards.ask(device, Function.GET_EVENT, (0).to_bytes(4, "little")))
         newest = frame.record_of(await self.boards.ask(device, Function.GET_EVENT, frame.NEWEST.to_bytes(4, "little")))
         if not newest.index or not newest.kind:
             return None
-        if not oldest.index or oldest.index > newest.index:
-            raise DeviceMismatch(
-                f"the oldest record is {oldest.index} and the newest {newest.index}", where=device.device
-            )
-        return oldest.index, newest.index
+        return (oldest.index if 0 < oldest.index <= newest.index else 1), newest.index
 
     async def recall_events(self, device: Address, after: int) -> AsyncIterator[Sequence[Occurrence]]:
         """See drivers.listening.CanRecallEvents. One question a record; those overwritten meanwhile are passed over."""
@@ -207,7 +205,9 @@ class UhppoteSession:
             if not self.boards.is_known(found.serial):
                 self.boards.port.admission.stranger(str(found.serial), host)
             return
-        if not self.boards.port.admission.is_at(listened.address, host):
+        found_at = self.boards.place_of(found.serial)
+        is_at_home = found_at is None or found_at[0] == host
+        if not self.boards.port.admission.is_at(listened.address, host) or not (listened.address.at or is_at_home):
             self.boards.port.admission.refuse("foreign_address", host)
             return
         status = frame.status_of(found)

@@ -57,7 +57,7 @@ class World:
 
 
 def link(**own: object) -> LinkConfig:
-    listen = ListenLink(allow=("127.0.0.1",), **own)  # type: ignore[arg-type]
+    listen = ListenLink(allow=("127.0.0.0/30",), **own)  # type: ignore[arg-type]
     return LinkConfig(id="doors", kind="udp", host="127.0.0.1", port=0, timeout_s=0.3, listen=listen)
 
 
@@ -244,6 +244,68 @@ async def test_a_late_answer_and_a_foreign_one_answer_nothing() -> None:
             await here.read("door_open_1")
         here.board.doors[1].is_open = True
         assert await here.read("door_open_1") == {"door_open_1": True}
+
+
+async def test_a_second_answer_to_a_question_answers_no_other() -> None:
+    """The oldest record, asked for twice and answered twice, is not taken for the newest: all would be told again."""
+    async with world() as here:
+        for _ in range(9):
+            here.board.swipe(ALICE)
+        answer, asked = here.board.answer, 0
+
+        def slow(datagram: bytes) -> bytes | None:
+            nonlocal asked
+            asked += 1
+            here.board.faults.late, here.board.faults.late_s = int(asked < 3), 0.18 if asked == 1 else 0.12
+            here.board.faults.mute = int(asked == 3)
+            return answer(datagram)
+
+        here.board.answer = slow  # type: ignore[method-assign]
+        assert await here.session.kept(here.address) == (1, 9)
+
+
+async def test_an_answer_from_another_address_answers_nothing() -> None:
+    """Whoever knows a serial number and a question in the air could tell us that a door is shut, or its memory empty."""
+    async with world() as here:
+        here.board.faults.mute = 9
+        waiting = asyncio.create_task(here.read("door_open_1"))
+        async with asyncio.timeout(5):
+            while here.board.faults.mute == 9:
+                await asyncio.sleep(0)
+        here.board.doors[1].is_open = True
+        here.session.boards.port.heard(here.board._status(), ("127.0.0.2", 60000))
+        with pytest.raises(DeviceTimeout):
+            await waiting
+        assert here.session.counts.errors["foreign_address"] == 1
+
+
+async def test_a_board_found_by_broadcast_is_heard_from_there_alone() -> None:
+    board = Board(SERIAL, now=utc_now)
+    profile = Library([SHIPPED]).get("uhppote-l04")
+    async with UhppoteSim([board]) as sim, UhppoteDriver().open(link(broadcast=sim.address)) as session:
+        await session.listen(Listened(Address(SERIAL, "door-1"), profile.events, profile.credential))
+        board.tell = lambda datagram: session.boards.port.heard(datagram, ("127.0.0.2", 60000))
+        board.swipe(ALICE)
+        assert session.counts.errors["foreign_address"] == 1
+        assert await session.kept(Address(SERIAL, "door-1")) == (1, 1)
+
+
+async def test_numbers_that_began_anew_count_from_one() -> None:
+    async with world() as here:
+        for index in (4000, 4001):
+            here.board.newest = index - 1
+            here.board.swipe(ALICE)
+        here.board.newest = 0
+        here.board.swipe(ALICE)
+        original = here.board.answer
+        here.board.answer = (
+            lambda datagram: (  # type: ignore[method-assign]
+                original(datagram[:8] + (4000).to_bytes(4, "little") + datagram[12:])
+                if datagram[1] == 0xB0 and datagram[8:12] == bytes(4)
+                else original(datagram)
+            )
+        )
+        assert await here.session.kept(here.address) == (1, 1)
 
 
 async def test_a_stranger_is_counted_and_a_foreign_address_is_not_heard() -> None:
