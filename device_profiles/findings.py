@@ -29,8 +29,12 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(text: Any, known: Iterable[str], *, otherwise: str = "known are") -> str:
-    """One next step for a name that is not known: the nearest one, or the list of those there are."""
+    """One next step for a name that is not known: those that hold it whole, the nearest one, or the list of those there are."""
     names = sorted(str(name) for name in known)
+    part = str(text).lower()
+    whole = [name for name in names if part in name.lower()] if len(part) > 2 else []
+    if 0 < len(whole) <= 3:
+        return f"did you mean {' or '.join(repr(name) for name in whole)}?"
     close = difflib.get_close_matches(str(text)[:64], names, n=1, cutoff=0.6) if len(names) <= 5000 else []
     if not close:
         lower = {name.lower(): name for name in names}

@@ -29,6 +29,19 @@ CARRIERS: dict[str, tuple[str, ...]] = {
 }
 """The kinds of link that carry a protocol."""
 
+SHAPES = {
+    "tcp": "tcp://192.168.1.20:502",
+    "rtu+tcp": "rtu+tcp://192.168.1.21:4001",
+    "serial": "serial:/dev/ttyUSB0?baud=9600&parity=N",
+    "bacnet": "bacnet://192.168.1.10/24",
+    "opcua": "opc.tcp://192.168.1.30:4840",
+    "http": "http://192.168.1.64",
+    "http-listen": "http-listen://0.0.0.0:8090?allow=192.168.1.64",
+    "tcp-listen": "tcp-listen://0.0.0.0:8091?allow=192.168.1.64",
+    "udp": "udp://0.0.0.0:60001?broadcast=192.168.1.255",
+}
+"""How a link of each kind is written in short, as an example."""
+
 MIXABLE = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "mbus")
 """Protocols that may share a `mixed` line: nobody speaks there unasked, and none needs a cycle of its own."""
 
@@ -217,15 +230,17 @@ def parse_link(text: str, *, link_id: str = "link") -> LinkConfig:
     Raises ConfigError naming the part that is wrong.
     """
     where = f"--link {text!r}"
-    shapes = (
-        "write tcp://host:502, rtu+tcp://host:port, serial:/dev/ttyUSB0?baud=9600&parity=N, "
-        "bacnet://192.168.1.10/24 or opc.tcp://host:4840"
-    )
     kind, separator, _ = text.partition(":")
+    shapes = f"write {SHAPES[kind]}" if kind in SHAPES else f"write it as {', '.join(SHAPES.values())}"
     if kind in _OWN_FORMS:
         return _OWN_FORMS[kind](text, link_id, where)
     if not separator or kind not in LINK_KINDS:
-        raise ConfigError(f"unknown kind of link {kind!r}", where=where, next_step=shapes)
+        meant = _meant(text)
+        raise ConfigError(
+            "this does not say what kind of link it is" if meant else f"unknown kind of link {kind!r}",
+            where=where,
+            next_step=f"write {meant}" if meant else shapes,
+        )
     try:
         parts = urlsplit(text)
     except ValueError as error:
@@ -249,6 +264,17 @@ def parse_link(text: str, *, link_id: str = "link") -> LinkConfig:
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
         link = _with_option(link, key, value, where)
     return link
+
+
+def _meant(text: str) -> str | None:
+    """What somebody means who gives a port or an address alone; None where that cannot be told."""
+    if re.match(r"/dev/|/tmp/|com[0-9]+($|\?)", text, re.IGNORECASE):
+        return f"serial:{text}"
+    if re.fullmatch(r"[0-9.]+|\[?[0-9a-f:]+\]", text, re.IGNORECASE):
+        return f"tcp://{text}:502 (Modbus) or http://{text}"
+    if re.fullmatch(r"[0-9A-Za-z.-]+:[0-9]+", text):
+        return f"tcp://{text}, or rtu+tcp://{text} for a serial server"
+    return None
 
 
 def _with_option(link: LinkConfig, key: str, value: str, where: str) -> LinkConfig:

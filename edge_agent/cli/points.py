@@ -49,7 +49,7 @@ def table_of(device: str, points: Sequence[Mapping[str, Any]], changed: frozense
         style = "red" if status.startswith("Bad") else "bold green" if point["id"] in changed else ""
         table.add_row(
             escape(point["id"]),
-            escape(_value(point)),
+            escape(value_text(point)),
             point["unit"] or "",
             escape("" if status == "Good" else status),
             point["mode"] or "",
@@ -59,7 +59,8 @@ def table_of(device: str, points: Sequence[Mapping[str, Any]], changed: frozense
     return table
 
 
-def _value(point: Mapping[str, Any]) -> str:
+def value_text(point: Mapping[str, Any]) -> str:
+    """The value as people read it, an enum with its label."""
     from device_profiles.logs import printable
 
     value, label = point["value"], point["text"]

@@ -55,11 +55,11 @@ def document(target: Target, shot: Shot, serial: str | None) -> dict[str, Any]:
 
 def show(target: Target, shot: Shot, serial: str | None) -> None:
     """One reading for people."""
-    from edge_agent.cli.tables import screen
+    from edge_agent.cli.tables import many, screen
 
     console = screen(highlight=True)
     console.print(table_of(target, shot, serial, width=console.width))
-    console.print(f"{len(shot.rows)} points in {shot.requests} requests, {shot.ms:.0f} ms", style="dim")
+    console.print(f"{many(len(shot.rows), 'point')} in {many(shot.requests, 'request')}, {shot.ms:.0f} ms", style="dim")
 
 
 def table_of(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
 _GAP = 2
 _UNCUT = 1000
@@ -45,9 +44,10 @@ def fitted(
     width: int,
     title: str = "",
     styles: Sequence[str] = (),
-) -> Table:
-    """A rich table of plain text, no wider than `width` cells as far as leaving out spare columns helps; its caption names
+) -> Group:
+    """A rich table of plain text, no wider than `width` cells as far as leaving out spare columns helps; a line below names
     those. `styles` is one a row."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -63,9 +63,7 @@ def fitted(
         if widths[at]:
             kept.remove(at)
     gone = [columns[at].name for at in range(len(columns)) if at not in kept and any(row[at].plain for row in cells)]
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", caption_justify="left")
-    table.title = Text(title) if title else None
-    table.caption = Text(f"(a wider terminal, or --json, also shows: {', '.join(gone)})", style="dim") if gone else None
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for at in kept:
         column = columns[at]
         table.add_column(
@@ -77,4 +75,11 @@ def fitted(
         )
     for number, row in enumerate(cells):
         table.add_row(*(row[at] for at in kept), style=styles[number] if styles else "")
-    return table
+    above = [Text(title, style="italic")] if title else []
+    below = [Text(f"(a wider terminal, or --json, also shows: {', '.join(gone)})", style="dim")] if gone else []
+    return Group(*above, table, *below)
+
+
+def many(count: int, noun: str) -> str:
+    """`1 meter`, `2 meters`, `0 slaves`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

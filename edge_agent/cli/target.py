@@ -186,6 +186,7 @@ def target_of(asked: Asked) -> Target:
 def _of_options(asked: Asked) -> Target:
     from drivers.base import parse_link
     from edge_agent.cli.one_device import device_of_points, device_of_profile, numbers, words
+    from edge_agent.cli.target_unit import unit_of
 
     if asked.link is None:
         raise typer.BadParameter(f"--link is missing; for example: {EXAMPLES['']}")
@@ -204,7 +205,7 @@ def _of_options(asked: Asked) -> Target:
     if asked.profile is not None:
         found = device_of_profile(
             asked.profile,
-            _unit_of(asked, link),
+            0,
             link=link,
             prefix=asked.prefix,
             options=words(asked.option or (), "--option"),
@@ -213,6 +214,7 @@ def _of_options(asked: Asked) -> Target:
             directories=asked.directory or (),
         )
         _check_carries(found.protocol, link, f"profile {asked.profile}")
+        found = replace(found, unit=unit_of(asked.unit, found.protocol, link, prefix=asked.prefix))
         return Target(link, asked.of_device(found), raw=False)
     protocol, option = (
         ("modbus", "--fc") if ways[1] else ("bacnet", "--object") if ways[2] else ("opcua", "--node, --path")
@@ -221,51 +223,22 @@ def _of_options(asked: Asked) -> Target:
     if "{prefix}" in "".join((*(asked.node or ()), *(asked.path or ()))):
         raise typer.BadParameter("{prefix} is for profiles; write the whole node or path")
     points = _registers(asked) if ways[1] else _objects(asked) if ways[2] else _nodes(asked)
-    return Target(link, device_of_points(protocol, points, _unit_of(asked, link), link=link), raw=True)
+    return Target(link, device_of_points(protocol, points, unit_of(asked.unit, protocol, link), link=link), raw=True)
 
 
 def _check_carries(protocol: str, link: LinkConfig, what: str) -> None:
-    from drivers.link import CARRIERS
+    from drivers.link import CARRIERS, SHAPES
 
     kinds = CARRIERS.get(protocol, ())
     if link.kind not in kinds:
-        http = "http://192.168.1.64 or https://192.168.1.64"
-        shapes = {"bacnet": "bacnet://192.168.1.10/24", "opcua": "opc.tcp://host:4840", "pjlink": "tcp://host:4352"}
-        shapes |= dict.fromkeys(("isapi", "rest", "onvif"), http)
-        step = f"give --link {shapes.get(protocol, 'tcp://host:502, rtu+tcp://host:port or serial:/dev/ttyUSB0')}"
+        shapes = [SHAPES[kind] for kind in kinds if kind in SHAPES]
+        if protocol == "pjlink":
+            shapes = ["tcp://192.168.1.40:4352"]
         raise ConfigError(
-            f"{what} is {protocol}, which a link of kind {link.kind} does not carry", where="--link", next_step=step
+            f"{what} is {protocol}, which a link of kind {link.kind} does not carry",
+            where="--link",
+            next_step=f"write --link as {' or '.join(shapes)}",
         )
-
-
-_METER_DIGITS = (8, 12, 14, 16)
-"""Of M-Bus identifications, DL/T 645 and CJ/T 188 numbers, and whole secondary addresses."""
-
-
-def _unit_of(asked: Asked, link: LinkConfig) -> int | str:
-    """What tells the device apart on its link. Raises typer.BadParameter."""
-    from device_profiles.bacnet import MAX_INSTANCE
-
-    if link.opcua is not None:
-        return asked.unit or asked.prefix or 0
-    text = asked.unit
-    if text is None and link.bacnet is not None:
-        raise typer.BadParameter("--unit is missing: the device's BACnet instance (plantroom scan bacnet lists them)")
-    number = int(text or "1", 10) if (text or "1").isascii() and (text or "1").isdecimal() else None
-    if link.bacnet is not None:
-        if number is None or number > MAX_INSTANCE:
-            raise typer.BadParameter(f"--unit {text} is no BACnet device instance; use 0 to {MAX_INSTANCE}")
-        return number
-    if number is None or len(str(text)) in _METER_DIGITS:
-        return str(text)  # the number of a meter, whose zeros count, or whatever the protocol takes
-    if asked.fc is not None or link.kind == "tcp":
-        _check_modbus(number)
-    return number
-
-
-def _check_modbus(unit: int) -> None:
-    if not 1 <= unit <= 255:
-        raise typer.BadParameter(f"unit {unit} is none that answers; use 1 to 247, or 255 on Modbus TCP")
 
 
 def _registers(asked: Asked) -> tuple[Point, ...]:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_agent.cli import watch_agent
+from edge_agent.cli.living import Living
 from edge_agent.cli.local import Socket, socket_of
 from edge_agent.cli.options import grouped
-from edge_agent.cli.read import document, table_of
+from edge_agent.cli.read import document, table_of, value_text
 from edge_agent.cli.target import Asked, Target, opened, target_of
 from edge_agent.cli.watch_events import line, listening
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from edge_agent.cli.one_device import OneDevice, Row, Shot
 
 _REOPEN_S = 5.0
@@ -64,12 +63,12 @@ class _Watch:
         self._left = times
         self._as_json = as_json
         self._before: dict[str, Row] = {}
-        self._live: Live | None = None
+        self._living = None if as_json else Living()
 
     async def run(self) -> None:
         from device_profiles.errors import DeviceError, LinkError
 
-        with self._screen() as self._live:
+        with self._living or nullcontext():
             while True:
                 try:
                     async with opened(self._target, self._trace) as one:
@@ -118,31 +117,27 @@ class _Watch:
             name for name, row in now.items() if name in self._before and self._before[name].value != row.value
         )
         self._before = now
-        if self._live is None:
+        if self._living is None:
             print(
                 json.dumps(document(self._target, shot, serial) | {"changed": sorted(changed)}, ensure_ascii=False),
                 flush=True,
             )
         else:
-            table = table_of(self._target, shot, serial, changed, width=self._live.console.width)
-            table.caption = f"{time.strftime('%H:%M:%S')}  {shot.ms:.0f} ms, {len(changed)} changed, Ctrl-C ends"
-            table.caption_justify = "left"
-            self._live.update(table, refresh=True)
+            table = table_of(self._target, shot, serial, changed, width=self._living.width)
+            rows = (
+                f"{row.point} {value_text(row)} {row.unit or ''}".rstrip() for row in shot.rows if row.point in changed
+            )
+            self._living.draw(table, f"{shot.ms:.0f} ms, {len(changed)} changed", rows)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
-        if self._live is None:
+        if self._living is None:
             print(json.dumps(event, ensure_ascii=False), flush=True)
         else:
-            self._live.console.print(line(event), highlight=False, markup=False)
+            self._living.say(line(event))
 
     def _say(self, text: str) -> None:
-        if self._live is None:
+        if self._living is None:
             print(json.dumps({"error": text}), flush=True)
             print(f"plantroom watch: {text}", file=sys.stderr)
         else:
-            self._live.console.print(f"[red]{time.strftime('%H:%M:%S')}[/red] {text}", highlight=False)
-
-    def _screen(self) -> Live:
-        from rich.live import Live
-
-        return nullcontext(None) if self._as_json else Live(auto_refresh=False)  # type: ignore[return-value]
+            self._living.say(f"{time.strftime('%H:%M:%S')}  {text}", style="red")

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edge_agent.cli.points import points_from, table_of
+from edge_agent.cli.living import Living
+from edge_agent.cli.points import points_from, table_of, value_text
 from edge_agent.cli.watch_events import line
 from edge_agent.local_api import ask
 
@@ -30,17 +31,13 @@ def watch(socket: Path, device: str, *, interval: float, times: int | None, as_j
     if as_json:
         _print(socket, device, interval, times)
         return
-    from rich.live import Live
-
     before: dict[str, Any] = {}
-    with Live(auto_refresh=False) as live:
+    with Living() as living:
         for points, changed, events, is_last in _looks(socket, device, times, before):
             for event in events:
-                live.console.print(line(event), highlight=False, markup=False)
-            table = table_of(device, points, changed)
-            table.caption = f"{time.strftime('%H:%M:%S')}  as the agent has it, {len(changed)} changed, Ctrl-C ends"
-            table.caption_justify = "left"
-            live.update(table, refresh=True)
+                living.say(line(event))
+            rows = (f"{point['id']} {value_text(point)}" for point in points if point["id"] in changed)
+            living.draw(table_of(device, points, changed), f"as the agent has it, {len(changed)} changed", rows)
             if not is_last:
                 time.sleep(interval)
 

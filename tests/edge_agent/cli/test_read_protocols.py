@@ -118,7 +118,7 @@ OPCUA = ("--link", "opc.tcp://127.0.0.1:1")
         ((*BACNET, "--object", "AI:1", "--unit", "1", "--property", "presentvalue"), 2, "none of the standard's"),
         ((*BACNET, "--unit", "1"), 2, "--object AI:1"),
         ((*BACNET, "--fc", "3", "--unit", "1"), 1, "--fc is modbus, which a link of kind bacnet does not carry"),
-        ((*BACNET, "--path", "X", "--unit", "1"), 1, "give --link opc.tcp://host:4840"),
+        ((*BACNET, "--path", "X", "--unit", "1"), 1, "write --link as opc.tcp://192.168.1.30:4840"),
         (
             (*BACNET, "--profile", "eastron-sdm630", "--unit", "1"),
             1,
@@ -128,7 +128,14 @@ OPCUA = ("--link", "opc.tcp://127.0.0.1:1")
         ((*BACNET, "--profile", "generic-bacnet-vav", "--unit", "1", "--prefix", "A"), 1, "no {prefix}"),
         ((*OPCUA, "--path", "{prefix}/X"), 2, "write the whole node or path"),
         ((*OPCUA, "--path", "X"), 1, "127.0.0.1:1"),
-        (("--link", "tcp://h", "--profile", "generic-bacnet-ahu"), 1, "give --link bacnet://"),
+        (("--link", "tcp://h", "--profile", "generic-bacnet-ahu"), 1, "write --link as bacnet://"),
+        (("--link", "tcp://h:1", "--profile", "generic-osdp-reader", "--unit", "0"), 1, "write --link as serial:"),
+        (("--link", "serial:x", "--profile", "uhppote-l04", "--unit", "9"), 1, "write --link as udp://"),
+        (("--link", "/dev/ttyUSB0?baud=2400", "--fc", "3"), 1, "write serial:/dev/ttyUSB0?baud=2400"),
+        (("--link", "COM3", "--fc", "3"), 1, "write serial:COM3"),
+        (("--link", "192.168.1.9", "--fc", "3"), 1, "write tcp://192.168.1.9:502 (Modbus) or http://192.168.1.9"),
+        (("--link", "192.168.1.9:4001", "--fc", "3"), 1, "rtu+tcp://192.168.1.9:4001 for a serial server"),
+        (("--link", "tcp://h", "--profile", "sdm630"), 1, "did you mean 'eastron-sdm630'?"),
     ],
 )
 def test_what_is_asked_wrongly_is_said(argv: tuple[str, ...], code: int, words: str, capsys: Any) -> None:
@@ -139,6 +146,7 @@ def test_what_is_asked_wrongly_is_said(argv: tuple[str, ...], code: int, words: 
 def test_a_narrow_terminal_loses_what_matters_least() -> None:
     columns = (Column("point"), Column("value", right=True), Column("ms", spare=2), Column("where", spare=1))
     rows = [("supply_air_temperature", "17.6", "12", "analog-input:1")]
-    shown = [[column.header for column in fitted(columns, rows, width=width).columns] for width in (80, 47, 30)]
+    tables: list[list[Any]] = [list(fitted(columns, rows, width=width).renderables) for width in (80, 47, 30)]
+    shown = [[column.header for column in table[0].columns] for table in tables]
     assert shown == [["point", "value", "ms", "where"], ["point", "value", "where"], ["point", "value"]]
-    assert "ms, where" in str(fitted(columns, rows, width=30).caption)
+    assert "ms, where" in str(tables[2][1])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_agent.cli import status as status_command
-from edge_agent.cli.tables import Column, fitted, screen
+from edge_agent.cli.tables import Column, fitted, many, screen
 
 _COLUMNS = (Column("device"), Column("name", spare=1), Column("state", most=10), Column("age", right=True))
 _ROWS = (("meter-1", "Incomer of the old boiler house", "down BadTimeout: nothing came", "3 s"),)
@@ -38,6 +38,17 @@ def test_a_narrow_terminal_loses_the_spare_column_and_says_so(
     assert "down" in out, "a column that always stays is folded"
     assert "nothing" in out
     assert all(len(line) <= 40 for line in out.splitlines())
+
+
+def test_a_long_title_stands_on_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    title = "/dev/ttyUSB0 2400 8E1 unit 000012345678 as generic-dlt645-2007-three-phase@2"
+    screen().print(fitted((Column("point"),), (("a",),), width=80, title=title))
+    assert capsys.readouterr().out.splitlines()[0] == title
+
+
+def test_one_is_not_plural() -> None:
+    assert [many(count, "meter") for count in (0, 1, 2)] == ["0 meters", "1 meter", "2 meters"]
 
 
 def _device(number: int, **more: Any) -> dict[str, Any]:
