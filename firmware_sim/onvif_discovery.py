@@ -21,6 +21,7 @@ class DiscoveryResponder(asyncio.DatagramProtocol):
         self.addresses, self.name, self.hardware, self.uuid, self.spoil = addresses, name, hardware, uuid, spoil
         self.port = 0
         self.probes = 0
+        self.asked_from: set[str] = set()
         self._transport: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> Self:
@@ -40,6 +41,7 @@ class DiscoveryResponder(asyncio.DatagramProtocol):
         if asked is None or b"Probe" not in data or self._transport is None:
             return
         self.probes += 1
+        self.asked_from.add(addr[0])
         for _ in range(2):  # devices say it twice, because datagrams are lost
             self._transport.sendto(self.spoil if self.spoil is not None else self._match(asked[1].decode()), addr)
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 def onvif(
     interface: Annotated[
-        str, typer.Option(help="Our address on the cameras' network, where we have several.")
-    ] = "0.0.0.0",
+        list[str] | None,
+        typer.Option(help="Our address on the cameras' network; may be repeated. All, if none is given."),
+    ] = None,
     to: Annotated[str, typer.Option(help="HOST or HOST:PORT to ask instead of the multicast group.")] = "",
     within: Annotated[float, typer.Option(help="Seconds to wait for answers.", min=0.1, max=60)] = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
@@ -28,7 +29,7 @@ def onvif(
     if to and (not host or (port and not (port.isdecimal() and 0 < int(port) < 65536))):
         raise typer.BadParameter(f"--to {to!r} is no HOST or HOST:PORT")
     try:
-        found = asyncio.run(probe(within_s=within, to=(host or GROUP, int(port or PORT)), interface=interface))
+        found = asyncio.run(probe(within_s=within, to=(host or GROUP, int(port or PORT)), interfaces=interface or ()))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:
