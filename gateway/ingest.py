@@ -30,6 +30,8 @@ T = TypeVar("T")
 _log = structlog.get_logger("ingest")
 
 ACK_EXPIRY_S = 300
+LONE_CLIENT = "ingest-1"
+"""The usual client id of a worker; a broker keeps two from having it at one time."""
 SESSION_EXPIRY_S = 60
 _RETRY_CAP_S = 60.0
 _SLICE = 250
@@ -92,6 +94,7 @@ class Ingest:
         self._latency_ms: deque[int] = deque(maxlen=_LATENCIES)
         self.alarms: dict[str, str] = {}
         self._vouched_ms: dict[tuple[str, str], int] = {}
+        self._worker = "" if client_id == LONE_CLIENT else client_id
         self.count: dict[str, int] = dict.fromkeys(
             (
                 "received",
@@ -217,7 +220,7 @@ class Ingest:
         self.count["received"] += len(intake.incoming)
         if len(self._vouched_ms) > _MOST_VOUCHED:
             self._vouched_ms = {key: at for key, at in self._vouched_ms.items() if at >= now_ms}
-        intake.vouch(now_ms, self._vouched_ms)
+        intake.vouch(now_ms, self._vouched_ms, self._worker)
         if (
             self._is_paused
             and len(window) < limits.window_messages // 2

@@ -115,7 +115,7 @@ class Intake:
                 self.dead[position].lines.append(row.line)
         return orphans
 
-    def vouch(self, now_ms: int, vouched_ms: dict[tuple[str, str], int]) -> None:
+    def vouch(self, now_ms: int, vouched_ms: dict[tuple[str, str], int], worker: str = "") -> None:
         """Adds the ledger rows for everything noted so far: they are written with what they vouch for.
 
         `vouched_ms` is the time of the last row by agent and epoch. Rows of one series need times of their own, or the second
@@ -125,7 +125,7 @@ class Intake:
         for (_, agent, epoch), receipt in self.receipts.items():
             at = max(now_ms, vouched_ms.get((agent, epoch), 0) + 1)
             for a, b in ranges(receipt.ok):
-                ledger.append(LedgerRow(agent, epoch, a, b, at))
+                ledger.append(LedgerRow(agent, epoch, a, b, at, worker))
                 vouched_ms[agent, epoch] = at
                 at += 1
         self.batch.add(ledger, -1)

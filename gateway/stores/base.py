@@ -82,6 +82,8 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     a: int
     b: int
     t_ms: int
+    worker: str = ""
+    """Who vouches, where there are several workers: two may vouch for one epoch in the same millisecond."""
 
 
 Row = ClassRow | PointRow | QualityRow | EventRow | LedgerRow

@@ -54,6 +54,8 @@ def encode(row: Row) -> tuple[bytes, bool]:
         return _line(head, _event_fields({**own, **row.data}), row.t_ns), True
     assert isinstance(row, LedgerRow)
     head = ("ledger", "agent", row.agent, "epoch", row.epoch)
+    if row.worker:
+        head += ("worker", row.worker)
     return _line(head, b"a=%di,b=%di" % (row.a, row.b), row.t_ms), False
 
 

@@ -32,18 +32,20 @@ class Point:
 
 
 def _split(text: str, at: str, *, quotes: bool = False) -> list[str]:
-    """Splits at a character that is neither escaped by a backslash nor, where they count, inside double quotes."""
-    parts, part, escaped, quoted = [], "", False, False
+    """Splits at a character that is neither escaped by a backslash nor, where they count, inside double quotes. In the name
+    before an = a quote is a letter, as InfluxDB 1.6 has it."""
+    parts, part, escaped, quoted, in_name = [], "", False, False, True
     for character in text:
+        was_name, in_name = in_name, in_name and (escaped or character != "=")
         if escaped:
             part, escaped = part + character, False
         elif character == "\\":
             part, escaped = part + character, True
-        elif quotes and character == '"':
+        elif quotes and not was_name and character == '"':
             part, quoted = part + character, not quoted
         elif character == at and not quoted:
             parts.append(part)
-            part = ""
+            part, in_name = "", at != "="
         else:
             part += character
     return [*parts, part]

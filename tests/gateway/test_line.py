@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import check, rows
@@ -44,6 +44,7 @@ T = 1795355245338
             LedgerRow("gw-01", "7Q2XK9M4TB", 10400, 10423, T),
             f"ledger,agent=gw-01,epoch=7Q2XK9M4TB a=10400i,b=10423i {T}",
         ),
+        (LedgerRow("gw-01", "E", 1, 2, T, "ingest-2"), f"ledger,agent=gw-01,epoch=E,worker=ingest-2 a=1i,b=2i {T}"),
     ],
 )
 def test_rows_of_the_contract(row: Row, expected: str) -> None:
@@ -80,6 +81,7 @@ names = st.text(min_size=1, max_size=12)
 numbers = st.floats(allow_nan=True) | st.integers(-(2**63), 2**63 - 1)
 
 
+@example("0", "0", "0", {'"': 0.0, 'x"y': "q"}, 0)
 @given(names, names, names, st.dictionaries(names, numbers | st.text(max_size=20), max_size=5), st.integers(0, 2**62))
 def test_a_line_says_what_the_row_says_or_there_is_none(
     site: str, dev: str, cls: str, fields: dict[str, float | str], t_ms: int

@@ -159,6 +159,12 @@ async def test_the_ledger_vouches_for_every_number(store: Store) -> None:
     assert await store.ledger("gw-02") == []
 
 
+async def test_two_workers_vouch_for_one_epoch_in_one_millisecond(store: Store) -> None:
+    await put(store, LedgerRow("gw-01", "A", 0, 9, T), LedgerRow("gw-01", "A", 20, 29, T, "ingest-2"))
+    numbers = {n for row in await store.ledger("gw-01") for n in range(row.a, row.b + 1)}
+    assert numbers == {*range(10), *range(20, 30)}
+
+
 async def test_buckets_of_minutes(store: Store) -> None:
     await put(store, *[meter(T + n * 20_000, power_active=float(n), model_text=f"v{n}") for n in range(6)])
     found = await store.buckets("hq", "meter-01", ["power_active", "model_text"], T, T + 2 * MIN, Step(60))
