@@ -29,7 +29,8 @@ class EventSource(Strict):
     """What tells the message, in the driver's own words: ISAPI `{major: 5, minor: [1, 75]}`. Each key must fit; a list fits with
     any of its elements."""
     data: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Fields of the event that are always so: `{reason: expired_card}`, `{id: tamper, sev: high}` of an alarm."""
+    """Fields of the event that are always so: `{reason: expired_card}`, `{id: tamper, sev: high}` of an alarm; `moment: true` for
+    an alarm whose end the device does not tell."""
     label: str = ""
     """The maker's own words."""
 

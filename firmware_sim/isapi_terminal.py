@@ -157,7 +157,8 @@ class Terminal(IsapiHost):
 
     def _search(self, condition: dict[str, Any]) -> web.Response:
         begin = int(condition.get("beginSerialNo", 0)) if self.knows_begin else 0
-        found = [kept for kept in self.records if kept["serialNo"] >= begin]
+        end = int(condition.get("endSerialNo", 1 << 32)) if self.knows_begin else 1 << 32
+        found = [kept for kept in self.records if begin <= kept["serialNo"] <= end]
         if condition.get("timeReverseOrder"):
             found.reverse()
         at = int(condition["searchResultPosition"])

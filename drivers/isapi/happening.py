@@ -22,6 +22,9 @@ _AGAIN_S = 60.0
 _MOST_STATES = 1000
 _NO_PLATES = frozenset({"", "UNKNOWN", "NOPLATE", "无车牌", "未识别"})
 _CARD = Credential(form="decimal")
+_ATTENDANCE = {
+    "checkIn": "in", "breakIn": "in", "overtimeIn": "in", "checkOut": "out", "breakOut": "out", "overtimeOut": "out",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -75,9 +78,13 @@ class Happening:
 
     def _clear(self, device: Listened, message: Message, event: str) -> dict[str, Clear]:
         words, found = message.words, dict[str, Clear]()
-        if event.startswith(("access.", "card.")) and (text := str(words.get("cardNo", "")).strip()):
+        if event.startswith(("access.", "card.")):
+            text, person = str(words.get("cardNo", "")).strip(), str(words.get("employeeNoString", "")).strip()
             try:
-                found["card"] = (device.credential or _CARD).of_text(text)
+                if text.strip("0"):
+                    found["card"] = (device.credential or _CARD).of_text(text)
+                elif person:
+                    found["card"] = Clear(f"pin:{person[:64]}")  # marked, because it is no card
             except CredentialError:
                 self._note("no_card")
         if event.startswith("vehicle."):
@@ -110,8 +117,9 @@ def _data(event: str, device: Listened, message: Message) -> dict[str, Any]:
         data |= _address(words.get("bkgUrl"))
     elif event == "call.raised":
         data["station"] = device.address.device
-    if device.direction is not None and event.startswith(("access.", "card.", "gate.", "vehicle.")):
-        data["dir"] = device.direction
+    direction = device.direction or _ATTENDANCE.get(str(words.get("attendanceStatus", "")))
+    if direction is not None and event.startswith(("access.", "card.", "gate.", "vehicle.")):
+        data["dir"] = direction
     return data
 
 

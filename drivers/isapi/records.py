@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from device_profiles.errors import DeviceMismatch
-from drivers.base import Address
 from drivers.http_client import HttpClient
 from drivers.http_points import parsed
 
@@ -21,6 +20,8 @@ from .messages import Message, of_record
 
 PATH = "/ISAPI/AccessControl/AcsEvent?format=json"
 PAGE = 30
+HIGHEST = 3_000_000_000
+"""Terminals say so in their capabilities (serialNo, @max)."""
 _MOST_PAGES = 200_000
 
 
@@ -35,16 +36,23 @@ class Page:
 
 
 async def search(
-    client: HttpClient, where: str, *, begin: int = 0, position: int = 0, most: int = PAGE, search_id: str
+    client: HttpClient,
+    where: str,
+    *,
+    begin: int = 0,
+    end: int = HIGHEST,
+    position: int = 0,
+    most: int = PAGE,
+    search_id: str,
 ) -> Page:
-    """One page of the records from number `begin` on. Raises DeviceError, LinkError."""
+    """One page of the records from number `begin` to `end`. Raises DeviceError, LinkError."""
     condition: dict[str, Any] = {
         "searchID": search_id, "searchResultPosition": position, "maxResults": most, "major": 0, "minor": 0,
         "timeReverseOrder": False,
     }  # fmt: skip
     if begin:
         condition["beginSerialNo"] = begin
-        condition["endSerialNo"] = 3_000_000_000
+        condition["endSerialNo"] = end
     body = json.dumps({"AcsEventCond": condition}).encode()
     reply = await client.request("POST", PATH, body=body, content_type="application/json", limit=1 << 20, where=where)
     found = parsed(reply, PATH, where)
@@ -67,7 +75,10 @@ async def search(
 
 
 async def kept(client: HttpClient, where: str) -> tuple[int, int] | None:
-    """(oldest, newest) number in the memory; None when it is empty. Raises DeviceError, LinkError."""
+    """(oldest, newest) number in the memory; None when it is empty. Raises DeviceError, LinkError.
+
+    Records come in the order of time: where the newest has a lower number than the oldest, the numbers began anew, at 1.
+    """
     search_id = _new_id()
     first = await search(client, where, most=1, search_id=search_id)
     if not first.messages:
@@ -75,12 +86,13 @@ async def kept(client: HttpClient, where: str) -> tuple[int, int] | None:
     last = first
     if first.total > 1:
         last = await search(client, where, position=first.total - 1, most=1, search_id=search_id)
-    ends = [message.serial for page in (first, last) for message in page.messages if message.serial is not None]
-    return min(ends), max(ends)
+    oldest = first.messages[0].serial or 0
+    newest = (last.messages or first.messages)[-1].serial or 0
+    return (oldest if oldest <= newest else min(1, newest)), newest
 
 
-async def after(client: HttpClient, device: Address, number: int, where: str) -> AsyncIterator[list[Message]]:
-    """The records above `number`, by their number upwards, a page at a time. Raises DeviceError, LinkError.
+async def after(client: HttpClient, number: int, newest: int, where: str) -> AsyncIterator[list[Message]]:
+    """The records above `number`, up to `newest`, by their number upwards, a page at a time. Raises DeviceError, LinkError.
 
     Each page is a search of its own from the last record on: what the device overwrites meanwhile moves nothing. A terminal that
     does not know beginSerialNo gives all it has, page by page, and those below are passed over.
@@ -88,9 +100,9 @@ async def after(client: HttpClient, device: Address, number: int, where: str) ->
     begin, position, search_id = number + 1, 0, _new_id()
     knows_begin = True
     for _ in range(_MOST_PAGES):
-        page = await search(client, where, begin=begin, position=position, search_id=search_id)
+        page = await search(client, where, begin=begin, end=newest, position=position, search_id=search_id)
         serials = [message.serial or 0 for message in page.messages]
-        fresh = {message.serial or 0: message for message in page.messages if (message.serial or 0) >= begin}
+        fresh = {message.serial or 0: message for message in page.messages if begin <= (message.serial or 0) <= newest}
         if fresh:
             yield [fresh[serial] for serial in sorted(fresh)]
         if page.is_last:

@@ -48,6 +48,8 @@ class IsapiSession:
         """Devices that number their records and do not let them be searched: those have no index, and are told live only."""
         self._scanned: dict[str, tuple[int, int]] = {}
         """(highest number with an event, highest number looked at): records between them are none, and not asked for again."""
+        self._newest: dict[str, int] = {}
+        """What `kept` said last, until it was recalled."""
 
     @property
     def counts(self) -> WireCount:
@@ -151,6 +153,7 @@ class IsapiSession:
         """The stream ends with the last one who listens."""
         self._listened.pop(device.device, None)
         self._scanned.pop(device.device, None)
+        self._newest.pop(device.device, None)
         if not any(each.events for each in self._listened.values()):
             await self.stream.close()
 
@@ -186,6 +189,7 @@ class IsapiSession:
         self._forgetful.discard(device.device)
         if ends is None:
             return None
+        self._newest[device.device] = ends[1]
         told, looked = self._scanned.get(device.device, (0, -1))
         if ends[1] < looked:
             self._scanned.pop(device.device, None)
@@ -198,15 +202,17 @@ class IsapiSession:
             return
         told, looked = self._scanned.get(device.device, (-1, -1))
         begin = looked if after == told else after
-        newest = after
-        async for page in records.after(self._client, device, begin, self._where(device)):
+        highest = after
+        newest = self._newest.pop(device.device, records.HIGHEST)
+        async for page in records.after(self._client, begin, newest, self._where(device)):
             portion = [
                 found
                 for message in page
-                if (found := self._happening.occurrence(listened, message, from_memory=True)) is not None
+                if whose(message, self._listened) is listened
+                and (found := self._happening.occurrence(listened, message, from_memory=True)) is not None
             ]
-            newest = max((each.index or 0 for each in portion), default=newest)
-            self._scanned[device.device] = newest, page[-1].serial or 0
+            highest = max((each.index or 0 for each in portion), default=highest)
+            self._scanned[device.device] = highest, page[-1].serial or 0
             if portion:
                 yield portion
 

@@ -22,7 +22,11 @@ class Alarms:
         self.active: dict[str, dict[str, Any]] = {name: dict(alarm) for name, alarm in (active or {}).items()}
 
     def take(self, name: str, data: Mapping[str, Any], t_ms: int) -> dict[str, Any] | None:
-        """The data of the event to be written; None where the alarm was active, or was not, already."""
+        """The data of the event to be written; None where the alarm was active, or was not, already. One of a `moment` is never
+        active: its device tells no end of it, and the next one is another.
+        """
+        if data.get("moment"):
+            return {"sev": "medium", **{key: data[key] for key in data if key != "moment"}, "since": t_ms}
         alarm_id = str(data["id"])
         known = self.active.get(alarm_id)
         if name == RAISED and known is not None:

@@ -180,7 +180,7 @@ async def test_cards_are_told_as_they_are_swiped(tmp_path: Path) -> None:
         async with hearing(session, door) as reader:
             terminal.swipe("1234567")
             terminal.swipe("7654321", is_known=False)
-            terminal.record(3, 1024)  # a login at its own page is no event
+            terminal.record(3, 80)  # a login at its own page is no event
             terminal.record(5, 27)
             told = await reader.until(lambda told: len(told) == 3)
         assert [(each.name, each.index, each.key) for each in told] == [
@@ -274,7 +274,7 @@ async def test_records_are_recalled_by_number(tmp_path: Path, knows_begin: bool)
         await session.listen(door)
         assert await session.kept(door.address) is None
         for number in range(250):
-            terminal.record(5, 1 if number % 5 else 3, cardNo=str(1000 + number))
+            terminal.record(5, 1 if number % 5 else 21, cardNo=str(1000 + number))
         assert await session.kept(door.address) == (51, 250)
         told = await recalled(session, door, 0)
         assert [each.index for each in told] == [index for index in range(51, 251) if (index - 1) % 5]
@@ -283,13 +283,57 @@ async def test_records_are_recalled_by_number(tmp_path: Path, knows_begin: bool)
         assert [each.index for each in await recalled(session, door, 240)] == [242, 243, 244, 245, 247, 248, 249, 250]
 
 
+async def test_each_door_of_one_controller_recalls_its_own_records(tmp_path: Path) -> None:
+    first, second = (listened("hikvision-ds-k1t", unit=number, device=f"door-{number}") for number in (1, 2))
+    async with Terminal() as terminal, session_of(terminal, tmp_path) as session:
+        await session.listen(first)
+        await session.listen(second)
+        for number in range(6):
+            terminal.record(5, 1, cardNo=str(1000 + number), doorNo=1 + number % 2)
+        assert [each.index for each in await recalled(session, first, 0)] == [1, 3, 5]
+        assert [each.index for each in await recalled(session, second, 0)] == [2, 4, 6]
+
+
+async def test_numbers_that_began_anew_beside_older_records(tmp_path: Path) -> None:
+    """A terminal that counts from 1 again after a restart and keeps what it had: only the new ones are told, as 1, 2, 3."""
+    door = listened("hikvision-ds-k1t", device="door-1")
+    async with Terminal() as terminal, session_of(terminal, tmp_path) as session:
+        await session.listen(door)
+        terminal.next_serial = 4000
+        for _ in range(70):
+            terminal.swipe("1")
+        assert await session.kept(door.address) == (4000, 4069)
+        terminal.next_serial = 1
+        for _ in range(3):
+            terminal.swipe("2")
+        assert await session.kept(door.address) == (1, 3)
+        told = await recalled(session, door, 0)
+        assert [(each.index, each.clear["card"].text) for each in told] == [(1, "2"), (2, "2"), (3, "2")]
+
+
+async def test_a_face_has_the_number_of_the_person_and_no_card(tmp_path: Path) -> None:
+    """cardNo is "0" or missing where no card was shown: everybody would be the same card."""
+    door = listened("hikvision-ds-k1t", device="door-1")
+    async with Terminal() as terminal, session_of(terminal, tmp_path) as session:
+        await session.listen(door)
+        terminal.record(5, 75, employeeNoString="1001", attendanceStatus="checkOut")
+        terminal.record(5, 75, employeeNoString="1002", cardNo="0")
+        terminal.record(5, 104, cardNo="")
+        out, other, picture = await recalled(session, door, 0)
+        assert (out.name, out.data, out.clear["card"].text) == ("access.granted", {"dir": "out"}, "pin:1001")
+        assert other.clear["card"].text == "pin:1002"
+        assert (picture.name, picture.data) == ("access.denied", {"reason": "no_live_person"})
+        assert picture.clear == {}
+        assert "1001" not in repr(out)
+
+
 async def test_records_without_an_event_are_asked_for_once(tmp_path: Path) -> None:
     door = listened("hikvision-ds-k1t", device="door-1")
     async with Terminal() as terminal, session_of(terminal, tmp_path) as session:
         await session.listen(door)
         terminal.swipe("1")
         for _ in range(100):
-            terminal.record(3, 1024)
+            terminal.record(3, 80)
         assert await session.kept(door.address) == (1, 101)
         assert [each.index for each in await recalled(session, door, 0)] == [1]
         assert await session.kept(door.address) == (1, 1), "nothing new"

@@ -103,7 +103,11 @@ async def test_attendance_is_taken_and_answered_by_count() -> None:
         first, second, third = here.told
         assert (first.name, first.data, first.clear["card"].text) == ("access.granted", {"dir": "in"}, "pin:1001")
         assert (second.name, second.data) == ("access.granted", {"dir": "out"})
-        assert (third.name, third.data, third.clear) == ("alarm.raised", {"id": "tamper", "sev": "high"}, {})
+        assert (third.name, third.data, third.clear) == (
+            "alarm.raised",
+            {"id": "tamper", "sev": "high", "moment": True},
+            {},
+        )
         assert "1001" not in first.key + repr(first)
         assert await here.read() == {"online": True, "x_users": 2, "events_stored": 11}
         assert (await here.session.identify(here.address))["model"] == "SpeedFace-V5L"

@@ -207,6 +207,14 @@ def test_an_alarm_is_raised_once_and_shown_while_it_lasts() -> None:
     assert shown["alarm/door-1/tamper"] == b""
 
 
+def test_an_alarm_without_an_end_is_told_each_time_and_never_active() -> None:
+    alarms = Alarms("door-1", {}.__setitem__)
+    for t_ms in (5, 90):
+        told = alarms.take("alarm.raised", {"id": "fire", "sev": "critical", "moment": True}, t_ms)
+        assert told == {"id": "fire", "sev": "critical", "since": t_ms}
+    assert alarms.active == {}
+
+
 async def test_an_alarm_of_a_device_is_no_second_event() -> None:
     clock, disk = VirtualClock(), Disk()
     site = Site(doors_of(clock), disk, clock, [door()])
