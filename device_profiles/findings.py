@@ -71,7 +71,12 @@ def _words(item: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str]:
     kind, loc, value, context = item["type"], item["loc"], item["input"], item.get("ctx", {})
     key = loc[-1] if loc else ""
     if kind == "extra_forbidden":
-        return f"unknown key {shown(key)}", did_you_mean(key, _known_keys(model, loc[:-1]))
+        known = _known_keys(model, loc[:-1])
+        sections = [name for name in sorted(known) if key in _known_keys(model, (*loc[:-1], name))]
+        step = (
+            f"write it below {sections[0]}, as {sections[0]}: {{{key}: ...}}" if sections else did_you_mean(key, known)
+        )
+        return f"unknown key {shown(key)}", step
     if kind == "missing":
         return f"{key} is missing", f"add {key}"
     if kind in ("value_error", "assertion_error"):

@@ -13,11 +13,11 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-from device_profiles.errors import ConfigError, LinkLost, LinkRefused
+from device_profiles.errors import ConfigError, LinkLost
 
 from .admission import Admission, plain
 from .base import LinkConfig
-from .link import ListenLink
+from .link import ListenLink, refused_to_listen
 
 _BACKLOG = 128
 _HANDSHAKE_S = 5.0
@@ -157,8 +157,5 @@ def _bound(link: LinkConfig) -> socket.socket:
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        step = "choose another port" if error.errno == errno.EADDRINUSE else "give an address of this machine"
-        raise LinkRefused(
-            f"cannot listen at {link.host}:{link.port} ({error.strerror or error})", where=link.where, next_step=step
-        ) from error
+        raise refused_to_listen(link, error) from error
     return bound

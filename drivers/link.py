@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlsplit
 
-from device_profiles.errors import ConfigError
+from device_profiles.errors import ConfigError, LinkRefused
 
 LINK_KINDS = ("tcp", "rtu+tcp", "serial", "bacnet", "opcua", "http", "http-listen", "tcp-listen", "udp", "fake")
 _LINES = ("serial", "rtu+tcp")
@@ -218,6 +219,20 @@ class LinkConfig:
     def bits_per_char(self) -> int:
         """Start bit, data bits, parity bit and stop bits of one character."""
         return 1 + self.data_bits + (0 if self.parity == "N" else 1) + self.stop_bits
+
+
+def refused_to_listen(link: LinkConfig, error: OSError) -> LinkRefused:
+    """What a person is told when a port to listen at is not to be had."""
+    steps = {
+        errno.EADDRINUSE: f"see who has it (ss -lnp | grep :{link.port}) and end that, or choose another port",
+        errno.EACCES: "choose a port of 1024 or above: those below need a privilege",
+        errno.EADDRNOTAVAIL: "give an address of this machine (ip -br address), or 0.0.0.0 for all of them",
+    }
+    return LinkRefused(
+        f"cannot listen at {link.host}:{link.port} ({error.strerror or error})",
+        where=link.where,
+        next_step=steps.get(error.errno or 0, "give an address of this machine"),
+    )
 
 
 _SERIAL_KEYS = {"baud": int, "stop_bits": int, "data_bits": int}

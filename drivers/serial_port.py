@@ -25,7 +25,8 @@ from device_profiles.errors import LinkLost, LinkRefused, LinkTimeout, Plantroom
 from .base import LinkConfig
 
 _CHUNK = 4096
-_PTS_MAJORS = range(136, 144)
+PTS_MAJORS = range(136, 144)
+"""Device numbers of pseudo terminals (Linux, Documentation/admin-guide/devices.txt)."""
 _BY_ID = "name it by /dev/serial/by-id/..., which stays the same when it is plugged in again"
 
 
@@ -292,7 +293,7 @@ def _lock(device: serial.Serial) -> None:
     import fcntl
     import termios
 
-    if os.major(os.fstat(device.fileno()).st_rdev) not in _PTS_MAJORS:
+    if os.major(os.fstat(device.fileno()).st_rdev) not in PTS_MAJORS:
         fcntl.ioctl(device.fileno(), termios.TIOCEXCL)
 
 

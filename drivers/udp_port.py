@@ -7,15 +7,15 @@ It knows no protocol. A datagram from an address that is not on the allow-list i
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from device_profiles.errors import ConfigError, LinkLost, LinkRefused
+from device_profiles.errors import ConfigError, LinkLost
 
 from .admission import Admission, plain
 from .base import LinkConfig, Trace, WireCount
+from .link import refused_to_listen
 
 _RECEIVE_BYTES = 1 << 20
 """What the kernel may hold while we are busy."""
@@ -109,10 +109,7 @@ def _bound(link: LinkConfig) -> socket.socket:
         bound.bind((link.host, link.port))
     except OSError as error:
         bound.close()
-        step = "choose another port" if error.errno == errno.EADDRINUSE else "give an address of this machine"
-        raise LinkRefused(
-            f"cannot listen at {link.host}:{link.port} ({error.strerror or error})", where=link.where, next_step=step
-        ) from error
+        raise refused_to_listen(link, error) from error
     return bound
 
 

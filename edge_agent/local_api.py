@@ -53,7 +53,7 @@ class LocalApi:
 
     async def _listen(self) -> LocalApi:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if _answers(self._path):
+        if answers(self._path):
             raise LinkRefused(
                 "another agent answers on this socket",
                 where=str(self._path),
@@ -123,7 +123,8 @@ def _failure(text: str) -> bytes:
     return _encode({"ok": False, "error": text}) + b"\n"
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
+    """An agent listens on this socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

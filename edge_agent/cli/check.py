@@ -27,7 +27,7 @@ def command(
     file: Annotated[Path, typer.Argument(help="agent.yaml or gateway.yaml.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Check a configuration: names, profiles, addresses, certificates, serial ports, and the load of each line.
+    """Check a configuration: names, profiles, addresses, certificates, ports, and the load of each line.
 
     Opens no link and no broker. Exit code 1 when something is wrong.
     """

@@ -1,8 +1,11 @@
-"""Looks whether the serial ports that a configuration names are there and may be used. Opens none of them."""
+"""Looks whether the ports that a configuration names may be used: serial ports (opens none), and those where it listens (binds
+each for an instant)."""
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,19 +13,42 @@ from pathlib import Path
 from device_profiles.problems import Problems
 from device_profiles.yamlfile import KeyPath
 from drivers.base import LinkConfig
+from drivers.link import refused_to_listen
+from drivers.serial_port import PTS_MAJORS, holder_of
 
 BY_ID = Path("/dev/serial/by-id")
 """Names that stay the same when a USB adapter is plugged elsewhere (udev)."""
 
 
-def check_ports(links: Iterable[LinkConfig], problems: Problems) -> None:
-    """Notes ports that are missing, no serial port, or not this user's to open."""
+def check_ports(links: Iterable[LinkConfig], problems: Problems, *, is_running: bool = False) -> None:
+    """Notes ports that are missing, no serial port, or not this user's to open, and those where somebody else listens.
+    `is_running`: the agent of this configuration runs, and has them.
+    """
     for link in links:
+        at: KeyPath = ("links", link.id)
         if link.kind == "serial":
-            _check_port(link.path, ("links", link.id), problems)
+            _check_port(link.path, at, problems, is_running=is_running)
+        elif link.listen is not None or link.bacnet is not None:
+            _check_listening(link, at, problems, is_running=is_running)
 
 
-def _check_port(path: str, at: KeyPath, problems: Problems) -> None:
+def _check_listening(link: LinkConfig, at: KeyPath, problems: Problems, *, is_running: bool) -> None:
+    """A taken port is a warning: whoever has it may be gone when the agent starts."""
+    host = link.host.partition("/")[0]
+    kind = socket.SOCK_STREAM if link.kind in ("http-listen", "tcp-listen") else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as bound:
+        try:
+            if kind == socket.SOCK_STREAM and os.name == "posix":
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the agent does
+            bound.bind((host, link.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and is_running:
+                return
+            refusal = refused_to_listen(link, error)
+            problems.warn(at, refusal.what, refusal.next_step)
+
+
+def _check_port(path: str, at: KeyPath, problems: Problems, *, is_running: bool) -> None:
     if not path.startswith("/"):  # COM3: Windows says what there is
         if path.upper() not in (port.upper() for port in ports()):
             problems.add(at, f"there is no port {path}", _those_there_are())
@@ -44,6 +70,8 @@ def _check_port(path: str, at: KeyPath, problems: Problems) -> None:
             f"this user may not open {path} (group {group}, mode {stat.S_IMODE(mode.st_mode):04o})",
             f"add the user to the group: usermod -aG {group} USER, then log in again",
         )
+    elif not is_running and os.major(mode.st_rdev) not in PTS_MAJORS and (holder := holder_of(path)) is not None:
+        problems.warn(at, f"{path} is in use by {holder}", "end that before the agent starts")
     elif path.startswith("/dev/ttyUSB") and (stable := _stable_name(path)):
         problems.warn(at, f"{path} changes when adapters are plugged differently", f"use {stable}")
 

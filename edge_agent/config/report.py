@@ -1,6 +1,6 @@
 """What `plantroom check` says of an agent.yaml, as data: what is there, the load of each link, problems and warnings.
 
-Looks at files and serial ports that the configuration names, and opens no link and no broker.
+Looks at files and ports that the configuration names, and opens no link and no broker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edge_agent.config.certs import check_tls
 from edge_agent.config.load import build_config, load_drivers
 from edge_agent.config.ports import check_ports
 from edge_agent.line_load import LinkLoad, groups_of, link_loads
+from edge_agent.local_api import answers
 from edge_agent.model import Config, Device
 
 DAY_S = 86_400
@@ -65,7 +66,7 @@ def examine(path: Path, *, profiles: Library | None = None) -> Report:
         return Report(path.name, None, (), error.problems or (error,), ())
     problems = Problems(document, strict=True)
     check_tls(config.mqtt, ("mqtt",), problems, identity=config.agent)
-    check_ports(config.links, problems)
+    check_ports(config.links, problems, is_running=answers(config.socket))
     wired = [device for device in config.devices if device.link]
     loads = link_loads(config.links, wired, load_drivers(wired))
     return Report(path.name, config, loads, problems.problems, config.warnings + problems.warnings)

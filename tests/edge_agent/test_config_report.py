@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,41 @@ def test_a_port_that_does_not_exist(agent_yaml: Path, monkeypatch: pytest.Monkey
 def test_a_file_is_no_port(agent_yaml: Path, tmp_path: Path) -> None:
     agent_yaml.write_text(GOOD.replace("tcp://127.0.0.1:5020", f"serial:{tmp_path}/agent.yaml"))
     assert "is no serial port" in examine(agent_yaml).problems[0].what
+
+
+@pytest.mark.parametrize("kind", ["udp", "http-listen", "tcp-listen"])
+def test_a_port_where_somebody_else_listens(agent_yaml: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind != "udp":
+            taken.listen()
+        port = taken.getsockname()[1]
+        link = f"{{kind: {kind}, host: 127.0.0.1, port: {port}, listen: {{allow: [127.0.0.1]}}}}"
+        agent_yaml.write_text(GOOD.replace("links:\n", f"links:\n  ear: {link}\n"))
+        report = examine(agent_yaml)
+        assert report.problems == ()
+        (warning,) = [each for each in report.warnings if "cannot listen" in each.what]
+        assert str(warning).startswith(
+            f"agent.yaml:4 links.ear: cannot listen at 127.0.0.1:{port} (Address already in use)"
+        )
+        assert f"ss -lnp | grep :{port}" in warning.next_step
+        monkeypatch.setattr("edge_agent.config.report.answers", lambda path: True)  # the agent itself has the port
+        assert not [each for each in examine(agent_yaml).warnings if "cannot listen" in each.what]
+
+
+def test_a_key_that_belongs_into_a_section(agent_yaml: Path) -> None:
+    link = "{kind: udp, host: 127.0.0.1, port: 60001, broadcast: 127.0.0.255}"
+    agent_yaml.write_text(GOOD.replace("links:\n", f"links:\n  doors: {link}\n"))
+    (problem,) = examine(agent_yaml).problems
+    assert str(problem) == (
+        "agent.yaml:4 links.doors.broadcast: unknown key 'broadcast'. write it below listen, as listen: {broadcast: ...}"
+    )
+
+
+def test_an_address_that_is_not_ours(agent_yaml: Path) -> None:
+    link = "{kind: udp, host: 192.0.2.77, port: 60001, listen: {broadcast: 192.0.2.255}}"
+    agent_yaml.write_text(GOOD.replace("links:\n", f"links:\n  doors: {link}\n"))
+    assert any("give an address of this machine" in each.next_step for each in examine(agent_yaml).warnings)
 
 
 def test_a_pty_is_a_port_and_a_permission_may_be_missing(agent_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
