@@ -9,33 +9,22 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
 from device_profiles.errors import ConfigError, DeviceError
 
-from .base import Address, LinkConfig, WireCount
+from .base import Address, LinkConfig, Stranger, WireCount
 from .link import ListenLink
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _log = structlog.get_logger("listener")
 _SAY_EVERY_S = 1.0
-_MOST_STRANGERS = 256
+_MOST_STRANGERS = 32
+_MOST_GUESSERS = 256
 _GUESSES = 20
 """Wrong secrets within a minute after which an address has to wait for the next one."""
-
-
-@dataclass(slots=True)
-class Stranger:
-    """A device that speaks to us and stands in no configuration."""
-
-    who: str
-    """What it calls itself: a serial number."""
-    peer: str
-    facts: dict[str, str]
-    count: int = 0
 
 
 def host_of(at: str) -> str:
@@ -79,7 +68,6 @@ class Admission:
         most: int = 512,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.strangers: dict[str, Stranger] = {}
         self._link = link
         self._counts = counts
         self._networks = networks_of(link.listen or ListenLink(), link.where)
@@ -91,6 +79,13 @@ class Admission:
         self._most = most
         self._clock = clock
         self._said: dict[str, float] = {}
+        self._named: set[str] = set()
+        """Unknown devices that the log has named."""
+
+    @property
+    def strangers(self) -> dict[str, Stranger]:
+        """The unknown devices heard last, by what they call themselves."""
+        return {each.who: each for each in self._counts.strangers if each.who}
 
     def expect(self, device: Address) -> None:
         """This device may come, from its own address where it has one. Raises DeviceError for an address that is a name."""
@@ -147,11 +142,10 @@ class Admission:
     def refuse(self, why: str, host: str, detail: str = "") -> None:
         """Counts what was not taken, and says so once a second for each reason."""
         self._counts.errors[why] = self._counts.errors.get(why, 0) + 1
-        now = self._clock()
-        if now - self._said.get(why, -_SAY_EVERY_S) < _SAY_EVERY_S:
-            return
-        self._said[why] = now
-        _log.warning(why, link=self._link.id, peer=host, so_far=self._counts.errors[why], detail=detail)
+        if why == "address_not_allowed":
+            self._meet("", host)
+        if self._may_say(why):
+            _log.warning(why, link=self._link.id, peer=host, so_far=self._counts.errors[why], detail=detail)
 
     def guessed(self, host: str) -> None:
         """A wrong secret came from here."""
@@ -159,20 +153,39 @@ class Admission:
         tries, since = self._guesses.get(host, (0, now))
         if now - since >= 60:
             tries, since = 0, now
-        if len(self._guesses) >= _MOST_STRANGERS and host not in self._guesses:
+        if len(self._guesses) >= _MOST_GUESSERS and host not in self._guesses:
             self._guesses.pop(next(iter(self._guesses)))
         self._guesses[host] = (tries + 1, since)
         self.refuse("wrong_secret", host)
 
     def stranger(self, who: str, peer: str, facts: dict[str, str] | None = None) -> None:
-        """A device that nobody configured: counted each time, told once."""
+        """A device that nobody configured: counted each time, and told once; in turn, where there are many."""
         self._counts.errors["unknown_device"] = self._counts.errors.get("unknown_device", 0) + 1
-        known = self.strangers.get(who)
-        if known is None:
-            if len(self.strangers) >= _MOST_STRANGERS:
-                return
-            known = self.strangers[who] = Stranger(who, peer, dict(facts or {}))
+        self._meet(who, peer).facts.update(facts or {})
+        if who not in self._named and self._may_say("unknown_device"):
+            if len(self._named) >= _MOST_STRANGERS:
+                self._named.clear()
+            self._named.add(who)
             _log.warning("unknown_device", link=self._link.id, unit=who, peer=peer, next_step="add it to agent.yaml")
-        known.count += 1
-        known.peer = peer
-        known.facts.update(facts or {})
+
+    def _meet(self, who: str, peer: str) -> Stranger:
+        """Puts it last in the list; whoever was not heard for longest makes room."""
+        strangers = self._counts.strangers
+        found = next((each for each in strangers if each.who == who and (who or each.peer == peer)), None)
+        if found is not None:
+            strangers.remove(found)
+        elif len(strangers) >= _MOST_STRANGERS:
+            del strangers[0]
+        found = found or Stranger(who, peer)
+        found.count += 1
+        found.peer = peer
+        strangers.append(found)
+        return found
+
+    def _may_say(self, why: str) -> bool:
+        """Once a second for each reason."""
+        now = self._clock()
+        if now - self._said.get(why, -_SAY_EVERY_S) < _SAY_EVERY_S:
+            return False
+        self._said[why] = now
+        return True

@@ -339,6 +339,17 @@ class CanCount(Protocol):
 
 
 @dataclass(slots=True)
+class Stranger:
+    """Somebody who speaks to us and stands in no configuration. All of it is what a peer says: shown, never believed."""
+
+    who: str
+    """What it calls itself: a serial number; "" for an address that is not on the allow-list."""
+    peer: str
+    facts: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+
+
+@dataclass(slots=True)
 class WireCount:
     """What went over a link since it was opened, for figures. `errors` are messages that were not taken, by why."""
 
@@ -349,3 +360,5 @@ class WireCount:
     bytes_in: int = 0
     discarded_bytes: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    strangers: list[Stranger] = field(default_factory=list)
+    """Those who dial in unknown, the last heard behind; bounded."""

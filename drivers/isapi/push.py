@@ -121,6 +121,7 @@ class PushSession:
         device = self._who(visit)
         if device is None:
             self._listener.admission.guessed(visit.host)
+            self._listener.admission.stranger(_named(visit), visit.host)
             return Answer(status=404, body=b"not found")
         heard = self._heard.setdefault(device.address.device, _Heard(0.0))
         heard.at = time.monotonic()
@@ -150,6 +151,19 @@ def _bodies(visit: Visit) -> list[bytes]:
         return []
     parts = Multipart(boundary)
     return parts.feed(visit.body + b"\r\n--" + boundary + b"--\r\n\r\n")
+
+
+def _named(visit: Visit) -> str:
+    """What a device that is not known calls itself, so that whoever looks for it finds it."""
+    for body in _bodies(visit)[:1]:
+        try:
+            message = message_of(body)
+        except DocumentError:
+            break
+        for name in ("shortSerialNumber", "macAddress") if message is not None else ():
+            if text := str(message.words.get(name, "")) if message is not None else "":
+                return text[:32]
+    return "(ISAPI)"
 
 
 def _secret(address: Address) -> str:

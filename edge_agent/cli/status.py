@@ -81,6 +81,28 @@ def _show(status: Mapping[str, Any]) -> None:
     styles = [_COLOURS.get(device["state"], "") for device in status["devices"]]
     console.print(fitted(columns, rows, width=console.width, styles=styles))
     _show_events(console, status)
+    _show_strangers(console, status)
+
+
+def _show_strangers(console: Console, status: Mapping[str, Any]) -> None:
+    """Who dials in and stands in no configuration: what an engineer has to write into agent.yaml, or to look for."""
+    from device_profiles.logs import printable
+    from edge_agent.cli.tables import Column, fitted
+
+    rows = [
+        (printable(name), printable(each["who"]) or "not on allow:", printable(each["peer"]), str(each["count"]))
+        for name, link in status["links"].items()
+        for each in reversed(link["wire"].get("strangers", ()))
+    ]
+    if rows:
+        columns = (
+            Column("dials in unknown on", spare=1),
+            Column("unit", most=34),
+            Column("address"),
+            Column("times", right=True),
+        )
+        console.print()
+        console.print(fitted(columns, rows, width=console.width))
 
 
 def _show_events(console: Console, status: Mapping[str, Any]) -> None:

@@ -1,0 +1,74 @@
+"""Who may speak to a listening link, and who is named to an engineer: bounded, and in one log line a second."""
+
+from __future__ import annotations
+
+import structlog
+
+from drivers.admission import Admission
+from drivers.base import LinkConfig, ListenLink, WireCount
+
+
+class Clock:
+    """Seconds, by hand."""
+
+    def __init__(self) -> None:
+        self.s = 0.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def admission(clock: Clock) -> tuple[Admission, WireCount]:
+    counts = WireCount()
+    link = LinkConfig(
+        id="push", kind="http-listen", host="0.0.0.0", port=8090, listen=ListenLink(allow=("10.0.0.0/8",))
+    )
+    return Admission(link, counts, clock=clock), counts
+
+
+def test_unknown_devices_are_kept_by_number_and_address_and_the_oldest_makes_room() -> None:
+    clock = Clock()
+    door, counts = admission(clock)
+    door.stranger("A1", "10.0.0.1", {"pushver": "2.4.1"})
+    for number in range(1000):
+        door.stranger(f"B{number}", "10.0.0.2")
+        door.stranger("A1", "10.0.0.3")
+    assert len(counts.strangers) == 32
+    newest = counts.strangers[-1]
+    assert (newest.who, newest.peer, newest.count, newest.facts) == ("A1", "10.0.0.3", 1001, {"pushver": "2.4.1"})
+    assert counts.errors["unknown_device"] == 2001
+
+
+def test_addresses_that_are_not_allowed_are_named_without_crowding_devices_out() -> None:
+    door, counts = admission(Clock())
+    for number in range(5):
+        assert not door.enter("192.168.1.7")
+        assert not door.enter(f"192.168.2.{number}")
+    assert [(each.who, each.peer, each.count) for each in counts.strangers if each.peer == "192.168.1.7"] == [
+        ("", "192.168.1.7", 5)
+    ]
+    assert door.strangers == {}
+
+
+def test_a_flood_of_serial_numbers_is_a_line_a_second() -> None:
+    clock = Clock()
+    door, _ = admission(clock)
+    with structlog.testing.capture_logs() as lines:
+        for number in range(5000):
+            clock.s = number / 1000
+            door.stranger(f"S{number}", "10.0.0.9")
+            door.refuse("wrong_secret", "10.0.0.9")
+    assert len([line for line in lines if line["event"] == "unknown_device"]) == 5
+    assert len(lines) == 10
+
+
+def test_a_device_that_was_not_named_in_the_flood_is_named_later() -> None:
+    clock = Clock()
+    door, _ = admission(clock)
+    with structlog.testing.capture_logs() as lines:
+        door.stranger("A", "10.0.0.1")
+        door.stranger("B", "10.0.0.2")
+        clock.s = 2
+        door.stranger("A", "10.0.0.1")
+        door.stranger("B", "10.0.0.2")
+    assert [line["unit"] for line in lines] == ["A", "B"]
