@@ -45,12 +45,47 @@ class Dlt645Record(Strict):
         return self
 
 
+LOAD_CLASSES: dict[int, tuple[int, ...]] = {
+    1: (2, 2, 2, 3, 3, 3, 2),
+    2: (3,) * 8,
+    3: (2,) * 4,
+    4: (4,) * 4,
+    5: (4,) * 4,
+    6: (3,) * 2,
+}
+"""Bytes of each value in the classes of a load record. Source: DL/T 645-2007, annex B."""
+
+
+class Dlt645Load(Strict):
+    """Where a DL/T 645-2007 meter keeps a value in its load records: the class, and the value's place in it from 0.
+
+    1: Ua Ub Uc Ia Ib Ic f; 2: P Pa Pb Pc Q Qa Qb Qc; 3: power factor, a, b, c; 4: active energy forward, reverse, reactive 1, 2;
+    5: reactive energy of quadrants 1 to 4; 6: active, reactive demand.
+    """
+
+    load: int = Field(ge=1, le=6)
+    item: int = Field(default=0, ge=0, le=7)
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Self:
+        if self.item >= len(LOAD_CLASSES[self.load]):
+            raise ValueError(f"load records of class {self.load} have items 0 to {len(LOAD_CLASSES[self.load]) - 1}")
+        return self
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(offset, bytes) of the value in its class."""
+        sizes = LOAD_CLASSES[self.load]
+        return sum(sizes[: self.item]), sizes[self.item]
+
+
 class Dlt645(Strict):
     """A value of a DL/T 645 meter, by data identifier (four bytes of -2007, two of -1997, the highest first).
 
     `format` is the standard's: `XXXXXX.XX` are eight digits, two of them behind the point; letters other than X (`YYMMDDWW`,
     `NNNNNNNNNNNN`) are digits that make a text. A `block` (FF in one byte of the identifier) is read instead where the meter
-    knows it; its items are of one format, and `item` counts them from 0. `record` is where the meter keeps the value's past.
+    knows it; its items are of one format, and `item` counts them from 0. `record` is where the meter keeps the value's past:
+    frozen values or load records.
     Two formats are ours: `word` is a status word of two bytes, lowest first, for points with `bits`; `clock` reads the date
     under `di` and the time under the next identifier, and gives the seconds that the meter's clock is ahead of ours.
     """
@@ -60,7 +95,7 @@ class Dlt645(Strict):
     signed: bool = False
     block: int | None = Field(default=None, ge=0, le=0xFFFFFFFF, strict=True)
     item: int = Field(default=0, ge=0, le=99)
-    record: Dlt645Record | None = None
+    record: Dlt645Record | Dlt645Load | None = None
 
     @model_validator(mode="after")
     def _whole_bytes(self) -> Self:
@@ -72,6 +107,14 @@ class Dlt645(Strict):
             raise ValueError(f"{self.format} has an odd number of digits; write a leading digit too, as XX.XX")
         if self.item and self.block is None:
             raise ValueError("item is a place in a block: give block")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_load(self) -> Self:
+        if isinstance(self.record, Dlt645Load) and self.record.place[1] != self.size:
+            raise ValueError(
+                f"{self.format} is {self.size} bytes, and {self.record.place[1]} in the load record: see load and item"
+            )
         return self
 
     @property

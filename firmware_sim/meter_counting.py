@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from firmware_sim.clock import Now
+from firmware_sim.meter_loads import Loads
 from firmware_sim.meters import Meter, bcd
 from firmware_sim.worlds import ThreePhase
 
@@ -44,6 +45,7 @@ class CountingMeter:
     rated_kw: float = 20.0
     began_s: float = 0.0
     """Nothing was frozen before."""
+    keeps_loads: bool = True
     relay_open: bool = False
     sticky_relay: bool = False
     """The relay stays as it is, whatever it is told."""
@@ -60,11 +62,16 @@ class CountingMeter:
         self.world = ThreePhase(
             zlib.crc32(self.number.encode()), rated_kw=self.rated_kw, utc_offset_s=self.utc_offset_s
         )
+        self.loads = Loads(self.world.snapshot, self.utc_offset_s)
 
     def meter(self) -> Meter:
         """The meter on its line."""
         holds = self._holds_2007 if self.edition == "2007" else self._holds_1997
-        return Meter(self.number, holds, self.edition, obeys=self._obey)
+        return Meter(self.number, holds, self.edition, obeys=self._obey, loads=self._loads)
+
+    def _loads(self, di: int, rest: bytes) -> bytes | None:
+        self.loads.offset_s = self.utc_offset_s + self.skew_s
+        return self.loads.answer(di, rest, self.began_s, self.now()) if self.keeps_loads else None
 
     # Reading.
 
@@ -74,6 +81,8 @@ class CountingMeter:
     def _holds_2007(self, di: int) -> bytes | None:
         if di in self.parameters:
             return self.parameters[di]
+        if 0x04000A02 <= di <= 0x04000A07:
+            return bcd(self.loads.every_s // 60, 2)
         high, low = di >> 16, di & 0xFFFF
         if di >> 24 == 0x05:
             return self._frozen(high, low >> 8, low & 0xFF)

@@ -62,6 +62,8 @@ class Meter:
     """(seconds late, bytes) that go out for a right reply: what is wrong with the meter."""
     obeys: Callable[[int, bytes, bool], tuple[int, bytes] | None] | None = None
     """(control, data, whether it was for all) of anything but a read -> (control, data) of the reply, None for silence."""
+    loads: Callable[[int, bytes], bytes | None] | None = None
+    """What it recorded: (identifier 06xxxxxx, what followed it) -> records, empty where it has none, None where it keeps none."""
     echoes_wildcards: bool = False
     """Answers a wildcard address with that address instead of its own, as some meters of 1997 do."""
     asked: list[tuple[int, bytes]] = field(default_factory=list)
@@ -100,7 +102,11 @@ class Meter:
         if control not in (read, more) or len(data) < size:
             return build(self.address, control | 0xC0, b"\x01")
         key = data[:size]
-        held = self.holds(int.from_bytes(key, "little"))
+        if control == read:
+            self._asked_for = data[size:]
+        di = int.from_bytes(key, "little")
+        is_load = size == 4 and key[3] == 0x06 and self.loads is not None
+        held = self.loads(di, self._asked_for) if is_load and self.loads is not None else self.holds(di)
         if held is None:
             return build(self.address, control | 0xC0, bytes((NO_SUCH_DATA,)))
         room = self.most - size - 1
@@ -111,6 +117,7 @@ class Meter:
         return build(self.address, control | (0xA0 if rest else 0x80), key + part + tail)
 
     _turn: int = 0
+    _asked_for: bytes = b""
 
     def _next(self, _key: bytes) -> int:
         """The 1997 edition numbers no frames: the next one is meant."""

@@ -20,7 +20,7 @@ from drivers import bcd
 from drivers.base import Address, Layout, Recalled, Standing
 from drivers.serial_line import LineAccess
 
-from . import clock, operations, records
+from . import clock, load_reading, operations, records
 from .asking import Asking, meter
 from .master import Edition
 from .planner import AskClock, decode
@@ -191,9 +191,16 @@ class Dlt645Abilities(Asking):
     async def recall(
         self, device: Address, points: Sequence[Point], layout: Layout | None, since_ms: int, until_ms: int
     ) -> AsyncIterator[Sequence[Recalled]]:
-        """See drivers.base.CanRecall: the frozen records of points with `record`, each series a run of its own."""
-        for series in records.series_of(points):
-            async for portion in records.read(series, lambda di: self._read(device, di), device.tz, since_ms, until_ms):
+        """See drivers.base.CanRecall: frozen and load records of points with `record`, each series a run of its own."""
+
+        async def ask(di: int, rest: bytes = b"") -> bytes:
+            return await self._read(device, di, rest)
+
+        for frozen in records.series_of(points):
+            async for portion in records.read(frozen, ask, device.tz, since_ms, until_ms):
+                yield portion
+        for loads in load_reading.series_of(points):
+            async for portion in load_reading.read(loads, ask, device.tz, since_ms, until_ms):
                 yield portion
 
     async def _command(self, device: Address, control: int, data: bytes, shown: bytes) -> bytes:

@@ -30,9 +30,9 @@ class Asking:
         """What went over the wire since the link was opened."""
         return self._owner.counts
 
-    async def _read(self, device: Address, di: int) -> bytes:
+    async def _read(self, device: Address, di: int, rest: bytes = b"") -> bytes:
         number = meter(device.unit)
-        return await self._call(device, lambda line: self._master.read(line, number, di))
+        return await self._call(device, lambda line: self._master.read(line, number, di, rest))
 
     async def _call(self, device: Address, work: Callable[[Line], T]) -> T:
         try:

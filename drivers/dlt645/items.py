@@ -1,76 +1,71 @@
-"""What DL/T 645 data identifiers hold: values in order, each with its format, unit and sign. Pure tables and their decoding.
+"""Which values stand behind the data identifiers of DL/T 645-2007: energies, demands, variables, event counts, frozen records.
 
-A format is the standard's own: `XXXXXX.XX` are eight digits, four bytes, two of them behind the point. A block identifier (FF in
-one byte) holds the items of that byte one after the other, as many as the meter has.
-Source: DL/T 645-2007, annex A (tables A.1 energy, A.2 demand, A.3 variables, A.4 events, A.5 parameters); DL/T 645-1997, annex A.
+A block identifier (FF in one byte) holds the items of that byte one after the other, as many as the meter has.
+Source: DL/T 645-2007, annex A: tables A.1 (energy), A.2 (demand), A.3 (variables), A.4 (events), A.6 (frozen data).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from drivers import bcd
-from drivers.frames import Value
+from .item import Item
+from .parameters import SINGLES
 
 BLOCK = 0xFF
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One value. `unit` is a UCUM code; `size` in bytes."""
-
-    id: str
-    format: str
-    unit: str | None = None
-    signed: bool = False
-
-    @property
-    def size(self) -> int:
-        return (sum(letter not in "." for letter in self.format) + 1) // 2
-
-    @property
-    def places(self) -> int:
-        return len(self.format.partition(".")[2])
-
-    def decode(self, data: bytes) -> Value:
-        """The value, or why there is none: what a meter fills in for an absent phase, or a nibble that is no digit."""
-        if self.format[0] not in "X0":
-            text = bcd.digits(data)
-            return Value(self.id, text, None, "" if text is not None else "BadDecodingError")
-        number = bcd.number(data, self.places, signed=self.signed)
-        if number is None:
-            return Value(self.id, None, self.unit, "BadSensorFailure" if bcd.is_absent(data) else "BadDecodingError")
-        return Value(self.id, float(number) if self.places else int(number), self.unit)
-
-
 _ENERGY = "XXXXXX.XX"
+_REACTIVE = "kV.A.h{reactive}"
+_QUANTITIES: tuple[tuple[str, str, bool], ...] = (
+    ("active_import", "kW.h", False),
+    ("active_export", "kW.h", False),
+    ("reactive_combined_1", _REACTIVE, True),
+    ("reactive_combined_2", _REACTIVE, True),
+    ("reactive_quadrant_1", _REACTIVE, False),
+    ("reactive_quadrant_2", _REACTIVE, False),
+    ("reactive_quadrant_3", _REACTIVE, False),
+    ("reactive_quadrant_4", _REACTIVE, False),
+    ("apparent_import", "kV.A.h", False),
+    ("apparent_export", "kV.A.h", False),
+)
+"""What is counted from DI2 = 01 on: id, unit, whether it can be negative."""
+_PARTS = (
+    "linked",
+    "fundamental_import",
+    "fundamental_export",
+    "harmonic_import",
+    "harmonic_export",
+    "copper_loss",
+    "iron_loss",
+)
+"""Active energies from DI2 = 80 on."""
+_PHASES = ((0x00, ""), (0x14, "_l1"), (0x28, "_l2"), (0x3C, "_l3"))
+"""What is added to DI2 for a phase."""
+
 _ENERGIES: dict[int, tuple[str, str, bool]] = {
     0x00: ("energy_active", "kW.h", True),
-    0x01: ("energy_active_import", "kW.h", False),
-    0x02: ("energy_active_export", "kW.h", False),
-    0x03: ("energy_reactive_combined_1", "kV.A.h{reactive}", True),
-    0x04: ("energy_reactive_combined_2", "kV.A.h{reactive}", True),
-    0x05: ("energy_reactive_quadrant_1", "kV.A.h{reactive}", False),
-    0x06: ("energy_reactive_quadrant_2", "kV.A.h{reactive}", False),
-    0x07: ("energy_reactive_quadrant_3", "kV.A.h{reactive}", False),
-    0x08: ("energy_reactive_quadrant_4", "kV.A.h{reactive}", False),
-    0x09: ("energy_apparent_import", "kV.A.h", False),
-    0x0A: ("energy_apparent_export", "kV.A.h", False),
-    0x15: ("energy_active_import_l1", "kW.h", False),
-    0x16: ("energy_active_export_l1", "kW.h", False),
-    0x29: ("energy_active_import_l2", "kW.h", False),
-    0x2A: ("energy_active_export_l2", "kW.h", False),
-    0x3D: ("energy_active_import_l3", "kW.h", False),
-    0x3E: ("energy_active_export_l3", "kW.h", False),
+    **{
+        1 + at + step: (f"energy_{name}{phase}", unit, signed)
+        for step, phase in _PHASES
+        for at, (name, unit, signed) in enumerate(_QUANTITIES)
+    },
+    **{
+        0x80 + at + step: (f"energy_active_{name}{phase}", "kW.h", True)
+        for step, phase in _PHASES
+        for at, name in enumerate(_PARTS)
+    },
 }
 """DI2 of energies (DI3 = 00): id, unit, whether it can be negative."""
 
-_DEMANDS: dict[int, tuple[str, str]] = {
-    0x01: ("power_demand_import_max", "kW"),
-    0x02: ("power_demand_export_max", "kW"),
-    0x03: ("power_reactive_demand_1_max", "kV.A{reactive}"),
-    0x04: ("power_reactive_demand_2_max", "kV.A{reactive}"),
+_DEMAND_IDS = {
+    "active_import": "power_demand_import_max",
+    "active_export": "power_demand_export_max",
+    "reactive_combined_1": "power_reactive_demand_1_max",
+    "reactive_combined_2": "power_reactive_demand_2_max",
+}
+_DEMANDS: dict[int, tuple[str, str, bool]] = {
+    1 + at + step: (_DEMAND_IDS.get(name, f"power_{name}_demand_max") + phase, unit.replace(".h", ""), signed)
+    for step, phase in _PHASES
+    for at, (name, unit, signed) in enumerate(_QUANTITIES)
 }
 """DI2 of maximum demands (DI3 = 01), each followed by its time."""
 
@@ -92,50 +87,21 @@ _VARIABLES: dict[int, tuple[tuple[str, ...], str, str | None, bool]] = {
 }
 """DI2 of variables (DI3 = 02): the items of DI1 in order. Totals stand at DI1 = 00 where there are four, phases from 01."""
 
-_SINGLES: dict[int, Item] = {
-    0x02800001: Item("current_n", "XXX.XXX", "A", signed=True),
-    0x02800002: Item("frequency", "XX.XX", "Hz"),
-    0x02800003: Item("power_active_average", "XX.XXXX", "kW", signed=True),
-    0x02800004: Item("power_demand", "XX.XXXX", "kW", signed=True),
-    0x02800005: Item("power_reactive_demand", "XX.XXXX", "kV.A{reactive}", signed=True),
-    0x02800006: Item("power_apparent_demand", "XX.XXXX", "kV.A", signed=True),
-    0x02800007: Item("device_temperature", "XXX.X", "Cel", signed=True),
-    0x02800008: Item("clock_battery_voltage", "XX.XX", "V"),
-    0x02800009: Item("readout_battery_voltage", "XX.XX", "V"),
-    0x0280000A: Item("clock_battery_time", "XXXXXXXX", "min"),
-    0x04000101: Item("date_text", "YYMMDDWW"),
-    0x04000102: Item("time_text", "hhmmss"),
-    0x04000401: Item("address_text", "NNNNNNNNNNNN"),
-    0x04000402: Item("serial_text", "NNNNNNNNNNNN"),
-    0x04000204: Item("tariffs", "XX"),
-    0x05060001: Item("freeze_time_text", "YYMMDDhhmm"),
-    0x00900100: Item("energy_remaining", _ENERGY, "kW.h"),
-    0x00900101: Item("energy_overdrawn", _ENERGY, "kW.h"),
-    0x00900200: Item("credit_remaining", _ENERGY),
-    0x00900201: Item("credit_overdrawn", _ENERGY),
-}
-
-_1997: dict[int, tuple[str, str, str | None, bool]] = {
-    0x9010: ("energy_active_import", _ENERGY, "kW.h", False),
-    0x9020: ("energy_active_export", _ENERGY, "kW.h", False),
-    0x9110: ("energy_reactive_import", _ENERGY, "kV.A.h{reactive}", False),
-    0x9120: ("energy_reactive_export", _ENERGY, "kV.A.h{reactive}", False),
-    0xB611: ("voltage_l1", "XXX", "V", False),
-    0xB612: ("voltage_l2", "XXX", "V", False),
-    0xB613: ("voltage_l3", "XXX", "V", False),
-    0xB621: ("current_l1", "XX.XX", "A", False),
-    0xB622: ("current_l2", "XX.XX", "A", False),
-    0xB623: ("current_l3", "XX.XX", "A", False),
-    0xB630: ("power_active", "XX.XXXX", "kW", False),
-    0xB631: ("power_active_l1", "XX.XXXX", "kW", False),
-    0xB632: ("power_active_l2", "XX.XXXX", "kW", False),
-    0xB633: ("power_active_l3", "XX.XXXX", "kW", False),
-    0xB640: ("power_reactive", "XX.XX", "kV.A{reactive}", False),
-    0xB650: ("power_factor", "X.XXX", "1", False),
-    0xC010: ("date_text", "YYMMDDWW", None, False),
-    0xC011: ("time_text", "hhmmss", None, False),
-    0xC032: ("serial_text", "NNNNNNNNNNNN", None, False),
-}
+_HARMONICS = {0x0A: "voltage", 0x0B: "current"}
+_PHASE_EVENTS = {
+    0x01: "voltage_loss", 0x02: "under_voltage", 0x03: "over_voltage", 0x04: "phase_failure", 0x0B: "current_loss",
+    0x0C: "over_current", 0x0D: "current_failure", 0x0E: "power_reversal", 0x0F: "overload",
+}  # fmt: skip
+_EVENTS = {
+    0x05: "voltage_loss_all", 0x06: "auxiliary_failure", 0x07: "voltage_sequence", 0x08: "current_sequence",
+    0x09: "voltage_unbalance", 0x0A: "current_unbalance",
+}  # fmt: skip
+_LOGS = (
+    "programming", "meter_clear", "demand_clear", "event_clear", "clock_set", "day_table_set", "zone_table_set", "weekend_set",
+    "holiday_set", "active_mode_set", "reactive_mode_1_set", "reactive_mode_2_set", "settlement_set", "cover_opened",
+    "terminals_opened",
+)  # fmt: skip
+"""DI1 of 0330: what was done to the meter."""
 
 
 def items_2007(di: int) -> tuple[Item, ...]:
@@ -143,29 +109,87 @@ def items_2007(di: int) -> tuple[Item, ...]:
 
     Of a block all items that the standard has are given; a meter sends as many as it has.
     """
-    if di in _SINGLES:
-        return (_SINGLES[di],)
+    if di in SINGLES:
+        return (SINGLES[di],)
     di3, di2, di1, di0 = di.to_bytes(4, "big")
     if di3 == 0x00 and di2 in _ENERGIES:
-        name, unit, signed = _ENERGIES[di2]
-        return tuple(
-            Item(name + tariff + day, _ENERGY, unit, signed=signed) for day in _days(di0) for tariff in _tariffs(di1)
-        )
+        return tuple(item for day in _days(di0) for tariff in _tariffs(di1) for item in _energy(di2, tariff + day))
     if di3 == 0x01 and di2 in _DEMANDS:
-        name, unit = _DEMANDS[di2]
-        return tuple(
-            item
-            for day in _days(di0)
-            for tariff in _tariffs(di1)
-            for item in (
-                Item(name + tariff + day, "XX.XXXX", unit),
-                Item(name + "_time_text" + tariff + day, "YYMMDDhhmm"),
-            )
-        )
+        return tuple(item for day in _days(di0) for tariff in _tariffs(di1) for item in _demand(di2, tariff + day))
     if di3 == 0x02 and di2 in _VARIABLES and di0 == 0:
         return _variables(di2, di1)
-    if di3 == 0x04 and di2 == 0x00 and di1 == 0x05 and 1 <= di0 <= 7:
-        return (Item(f"status_word_{di0}", "NNNN"),)
+    if di3 == 0x02 and di2 in _HARMONICS:
+        return _harmonics(di2, di1, di0)
+    if di3 == 0x03 and di0 == 0:
+        return _event_counts(di2, di1)
+    if di == 0x040005FF:
+        return tuple(Item(f"status_word_{number}", "word") for number in range(1, 8))
+    if di3 == 0x05 and di0:
+        return _frozen(di1, f"_frozen_{di0}")
+    return ()
+
+
+def load_items() -> dict[int, tuple[Item, ...]]:
+    """The values of a load record, by class. Source: annex B."""
+    return {
+        1: (*_variables(0x01, BLOCK), *_variables(0x02, BLOCK), SINGLES[0x02800002]),
+        2: (*_variables(0x03, BLOCK), *_variables(0x04, BLOCK)),
+        3: _variables(0x06, BLOCK),
+        4: tuple(item for di2 in range(0x01, 0x05) for item in _energy(di2, "")),
+        5: tuple(item for di2 in range(0x05, 0x09) for item in _energy(di2, "")),
+        6: (SINGLES[0x02800004], SINGLES[0x02800005]),
+    }
+
+
+def _energy(di2: int, suffix: str) -> tuple[Item, ...]:
+    name, unit, signed = _ENERGIES[di2]
+    return (Item(name + suffix, _ENERGY, unit, signed=signed),)
+
+
+def _demand(di2: int, suffix: str) -> tuple[Item, ...]:
+    name, unit, signed = _DEMANDS[di2]
+    return Item(name + suffix, "XX.XXXX", unit, signed=signed), Item(f"{name}_time_text{suffix}", "YYMMDDhhmm")
+
+
+def _harmonics(di2: int, phase: int, order: int) -> tuple[Item, ...]:
+    if not 1 <= phase <= 3 or not (1 <= order <= 21 or order == BLOCK):
+        return ()
+    orders = range(1, 22) if order == BLOCK else (order,)
+    return tuple(Item(f"{_HARMONICS[di2]}_harmonic_{number}_l{phase}", "XX.XX", "%") for number in orders)
+
+
+def _event_counts(di2: int, di1: int) -> tuple[Item, ...]:
+    """How often, and for how long, something happened in all (DI0 = 00)."""
+    if di2 in _PHASE_EVENTS and di1 == 0:
+        name = _PHASE_EVENTS[di2]
+        return tuple(
+            item
+            for phase in (1, 2, 3)
+            for item in (Item(f"{name}_count_l{phase}", "XXXXXX"), Item(f"{name}_minutes_l{phase}", "XXXXXX", "min"))
+        )
+    if di2 in _EVENTS and di1 == 0:
+        return Item(f"{_EVENTS[di2]}_count", "XXXXXX"), Item(f"{_EVENTS[di2]}_minutes", "XXXXXX", "min")
+    if di2 == 0x11 and di1 == 0:
+        return (Item("power_failure_count", "XXXXXX"),)
+    if di2 == 0x30 and di1 < len(_LOGS):
+        return (Item(f"{_LOGS[di1]}_count", "XXXXXX"),)
+    return ()
+
+
+def _frozen(di1: int, suffix: str) -> tuple[Item, ...]:
+    """A frozen record: its time, energies or demands with their tariffs, or powers. Table A.6."""
+    if di1 == 0x00:
+        return (Item("freeze_time_text" + suffix, "YYMMDDhhmm"),)
+    if di1 in range(0x01, 0x09):
+        return tuple(item for tariff in _tariffs(BLOCK) for item in _energy(di1, tariff + suffix))
+    if di1 in (0x09, 0x0A):
+        return tuple(item for tariff in _tariffs(BLOCK) for item in _demand(di1 - 8, tariff + suffix))
+    if di1 == 0x10:
+        return tuple(
+            Item(item.id + suffix, item.format, item.unit, signed=item.signed)
+            for di2 in (0x03, 0x04)
+            for item in _variables(di2, BLOCK)
+        )
     return ()
 
 
@@ -174,32 +198,6 @@ def _variables(di2: int, di1: int) -> tuple[Item, ...]:
     first = 0 if len(names) == 4 else 1
     chosen = names if di1 == BLOCK else names[di1 - first : di1 - first + 1] if di1 >= first else ()
     return tuple(Item(name, shape, unit, signed=signed) for name in chosen)
-
-
-def items_1997(di: int) -> tuple[Item, ...]:
-    """The items behind a DL/T 645-1997 identifier; () for one not in the table. F in the last digit is a block."""
-    if di & 0x0F == 0x0F:
-        return tuple(item for low in range(15) for item in items_1997((di & 0xFFF0) + low))
-    if di in _1997:
-        name, shape, unit, signed = _1997[di]
-        return (Item(name, shape, unit, signed=signed),)
-    total = di & 0xFFF0
-    if total in (0x9010, 0x9020, 0x9110, 0x9120) and 1 <= di & 0x0F <= 14:
-        name, shape, unit, signed = _1997[total]
-        return (Item(f"{name}_t{di & 0x0F}", shape, unit, signed=signed),)
-    return ()
-
-
-def decode(items: tuple[Item, ...], data: bytes) -> Iterator[Value]:
-    """The values in `data`, as many items as it holds; what is left over is told as one undecoded value."""
-    at = 0
-    for item in items:
-        if at + item.size > len(data):
-            break
-        yield item.decode(data[at : at + item.size])
-        at += item.size
-    if at < len(data):
-        yield Value("undecoded", data[at:].hex(), None, "UncertainDataSubNormal" if at else "BadDecodingError")
 
 
 def _tariffs(di1: int) -> Iterator[str]:

@@ -170,12 +170,15 @@ class Master:
         self._edition = edition
         self._doubts = Doubts(max(5.0, FORGET_TIMES * link.timeout_s))
 
-    def read(self, line: Line, address: str, di: int) -> bytes:
-        """What the meter holds under an identifier, the identifier taken away. Raises DeviceError, LinkError, LineInterrupted."""
+    def read(self, line: Line, address: str, di: int, rest: bytes = b"") -> bytes:
+        """What the meter holds under an identifier, the identifier taken away; `rest` follows it in the question.
+
+        Raises DeviceError, LinkError, LineInterrupted.
+        """
         edition = self._edition
         key = di.to_bytes(edition.di_size, "little")
         self._clear(line, address, key)
-        reply = self._once(line, address, edition.read, key, key)
+        reply = self._once(line, address, edition.read, key + rest, key)
         data = bytearray(reply.data[edition.di_size :])
         number = 0
         while reply.has_more:

@@ -25,6 +25,7 @@ WRITE, TIME, FREEZE, CONTROL = 0x14, 0x08, 0x16, 0x1C
 CONTROLS = {
     "trip": 0x1A, "close": 0x1B, "close_now": 0x1C, "alarm": 0x2A, "alarm_off": 0x2B, "keep_on": 0x3A, "keep_on_off": 0x3B,
 }  # fmt: skip
+NAMES = {code: name for name, code in CONTROLS.items()}
 STATUS_WORD_3 = 0x04000503
 RELAY_OPEN_BIT = 4
 FREEZE_NOW = b"\x99" * 4

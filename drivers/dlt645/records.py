@@ -32,11 +32,11 @@ class Series:
 
 
 def series_of(points: Sequence[Point]) -> tuple[Series, ...]:
-    """The series behind those points that have a record."""
+    """The series behind those points that have a frozen record."""
     groups: dict[int, list[tuple[str, Dlt645, Dlt645Record]]] = {}
     for point in points:
-        if isinstance(point.address, Dlt645) and point.address.record is not None:
-            groups.setdefault(point.address.record.time, []).append((point.id, point.address, point.address.record))
+        if isinstance(point.address, Dlt645) and isinstance(record := point.address.record, Dlt645Record):
+            groups.setdefault(record.time, []).append((point.id, point.address, record))
     return tuple(
         Series(time_di, min(record.count for *_, record in members), tuple(members))
         for time_di, members in groups.items()

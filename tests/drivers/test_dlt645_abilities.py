@@ -272,6 +272,80 @@ async def test_a_meter_that_freezes_meanwhile_moves_no_value(tmp_path: Path) -> 
     assert len(found) >= 5
 
 
+# Load records.
+
+LOADS = [
+    point("power_active", 0x02030000, "XX.XXXX", signed=True, record={"load": 2}),
+    point("power_active_l2", 0x02030200, "XX.XXXX", signed=True, record={"load": 2, "item": 2}),
+    point("current_l1", 0x02020100, "XXX.XXX", signed=True, record={"load": 1, "item": 3}),
+    point("frequency", 0x02800002, "XX.XX", record={"load": 1, "item": 6}),
+]
+QUARTERS = [NOON // 900 * 900 - 900 * n for n in range(23, -1, -1)]
+
+
+def loaded(world: World) -> set[tuple[str, int, Any]]:
+    """What the meter had measured at each quarter of an hour."""
+    keys = {"power_active": ("kw", 10_000), "power_active_l2": ("kw2", 10_000), "current_l1": ("i_signed1", 1000),
+            "frequency": ("frequency", 100)}  # fmt: skip
+    seen = world.life.world.snapshot
+    return {
+        (name, round(at * 1000), round(float(seen(at)[key] or 0) * factor))
+        for at in QUARTERS
+        for name, (key, factor) in keys.items()
+    }
+
+
+@pytest.mark.parametrize("only_exact", [False, True])
+async def test_load_records_come_back(tmp_path: Path, only_exact: bool) -> None:
+    async with opened(tmp_path) as (session, world):
+        world.life.loads.only_exact = only_exact
+        found = await recalled(session, world, LOADS, NOON - 6 * 3600, NOON)
+        assert {(one.point, one.t_ms, one.value) for one in found} == loaded(world)
+    assert len(found) == 4 * len(QUARTERS)
+    times = [one.t_ms for one in found if one.point == "frequency"]
+    assert times == sorted(times)
+
+
+async def test_load_records_of_all_classes_where_one_alone_is_not_known(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (session, world):
+        plain = world.life.loads.answer
+        world.meter.loads = lambda di, rest: None if di >> 16 & 0xFF else plain(di, rest, world.life.began_s, NOON)
+        found = await recalled(session, world, LOADS, NOON - 6 * 3600, NOON)
+        assert {(one.point, one.t_ms, one.value) for one in found} == loaded(world)
+
+
+async def test_what_is_damaged_or_not_recorded_is_left_out(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (session, world):
+        world.life.loads.classes = (2, 4)
+        world.life.loads.damaged = frozenset({QUARTERS[5] + OFFSET_S})
+        found = await recalled(session, world, LOADS, NOON - 6 * 3600, NOON)
+        asked = len(world.meter.asked)
+    assert {one.point for one in found} == {"power_active", "power_active_l2"}
+    assert [one.t_ms // 1000 for one in found][::2] == [at for at in QUARTERS if at != QUARTERS[5]]
+    assert asked < 20
+
+
+async def test_load_records_of_another_interval_after_a_gap(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (session, world):
+        world.life.loads.every_s = 3600
+        world.life.loads.only_exact = True
+        world.life.began_s = NOON - 3 * 3600
+        found = await recalled(session, world, LOADS[:1], NOON - 8 * 3600, NOON)
+    assert [one.t_ms // 1000 for one in found] == [NOON // 3600 * 3600 - 3600 * n for n in (2, 1, 0)]
+
+
+async def test_a_meter_that_keeps_no_load_gives_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path, keeps_loads=False) as (session, world):
+        assert await recalled(session, world, LOADS, NOON - 6 * 3600, NOON) == []
+        assert len(world.meter.asked) == 4
+
+
+@pytest.mark.parametrize("record", [{"load": 7}, {"load": 6, "item": 2}, {"load": 1, "item": 3}])
+def test_a_place_in_a_load_record_must_fit(record: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="load"):
+        point("voltage_l1", 0x02010100, "XXX.X", record=record)
+
+
 async def test_a_meter_without_records_gives_nothing(tmp_path: Path) -> None:
     energy = point("energy_active_import", 0x00010000, record={"time": 0x05010001, "value": 0x05010101, "count": 3})
     async with opened(tmp_path) as (session, world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -16,7 +17,9 @@ from drivers import bcd
 from drivers.cjt188 import frame as cjt188
 from drivers.cjt188 import items as cjt188_items
 from drivers.dlt645 import frame as dlt645
-from drivers.dlt645 import items as dlt645_items
+from drivers.dlt645.item import decode as dlt645_values
+from drivers.dlt645.items import items_2007
+from drivers.dlt645.items_1997 import items_1997
 from drivers.frames import Frame, Reject
 from drivers.registry import load_frame_decoder
 
@@ -133,21 +136,113 @@ def test_noise_holds_no_frame(protocol: str) -> None:
     ],
 )
 def test_what_an_identifier_holds(di: int, data: str, values: list[float | str | None]) -> None:
-    found = list(dlt645_items.decode(dlt645_items.items_2007(di), bytes.fromhex(data)))
+    found = [value for value, _ in dlt645_values(items_2007(di), bytes.fromhex(data))]
     assert [value.value for value in found] == values
     assert all((value.value is None) == bool(value.status) for value in found)
 
 
+@pytest.mark.parametrize(
+    ("di", "data", "values"),
+    [
+        (0x00150000, "26000000", {"energy_active_import_l1": 0.26}),
+        (0x003DFF01, "26000000 01000000", {
+            "energy_active_import_l3_settlement_1": 0.26, "energy_active_import_l3_t1_settlement_1": 0.01}),
+        (0x00030000, "26000080", {"energy_reactive_combined_1": -0.26}),
+        (0x00800000, "26000000", {"energy_active_linked": 0.26}),
+        (0x01150000, "341200 3015091026", {
+            "power_demand_import_max_l1": 0.1234, "power_demand_import_max_l1_time_text": "2610091530"}),
+        (0x020A0103, "2501", {"voltage_harmonic_3_l1": 1.25}),
+        (0x0207FF00, "0000 0012 0024", {"phase_angle_l1": 0.0, "phase_angle_l2": 120.0, "phase_angle_l3": 240.0}),
+        (0x03110000, "120000", {"power_failure_count": 12}),
+        (0x03300D00, "030000", {"cover_opened_count": 3}),
+        (0x04000503, "5000", {"status_word_3": 0x50}),
+        (0x040005FF, "0800 F0FF", {"status_word_1": 8, "status_word_2": 0xFFF0}),
+        (0x0400040B, "00002045302d31534444", {"model_text": "DDS1-0E"}),
+        (0x04000A02, "1500", {"load_record_1_interval": 15}),
+        (0x05060101, "26000000 01000000", {"energy_active_import_frozen_1": 0.26, "energy_active_import_t1_frozen_1": 0.01}),
+        (0x05060001, "0000091015", {"freeze_time_text_frozen_1": "1510090000"}),
+        (0x0291FF00, "00", {"undecoded": "00"}),
+    ],
+)  # fmt: skip
+def test_what_else_an_identifier_of_2007_holds(di: int, data: str, values: dict[str, Any]) -> None:
+    assert {value.id: value.value for value, _ in dlt645_values(items_2007(di), bytes.fromhex(data))} == values
+
+
+@pytest.mark.parametrize(
+    ("di", "data", "values"),
+    [
+        (0x901F, "26000000 01000000", {"energy_active_import": 0.26, "energy_active_import_t1": 0.01}),
+        (0x9410, "26000000", {"energy_active_import_last_month": 0.26}),
+        (0x9822, "26000000", {"energy_active_export_t2_month_before": 0.26}),
+        (0xA010, "341200", {"power_active_import_demand_max": 0.1234}),
+        (0xB010, "30151026", {"power_active_import_demand_max_time_text": "26101530"}),
+        (0xB61F, "2002 3002 FFFF", {"voltage_l1": 220, "voltage_l2": 230, "voltage_l3": None}),
+        (0xB651, "9809", {"power_factor_l1": 0.998}),
+        (0xC117, "0001", {"settlement_day_text": "0100"}),
+        (0xC020, "F0", {"status_byte": 0xF0}),
+    ],
+)
+def test_what_an_identifier_of_1997_holds(di: int, data: str, values: dict[str, Any]) -> None:
+    assert {value.id: value.value for value, _ in dlt645_values(items_1997(di), bytes.fromhex(data))} == values
+
+
+def said_by(control: int, data: str, protocol: str = "dlt645-2007") -> Frame:
+    return only(protocol, dlt645.encode(dlt645.Frame("000000000161", control, bytes.fromhex(data))))
+
+
+def test_orders_are_told_without_their_password() -> None:
+    frame = said_by(0x14, "03010004 02563412 17000000 30")
+    assert {"di": "04000103", "level": 2, "operator": "00000017"}.items() <= frame.facts.items()
+    assert [(value.id, value.value, value.unit) for value in frame.values] == [("demand_period", 30, "min")]
+    assert "123456" not in str((frame.facts, frame.values))
+    relay = said_by(0x1C, "02563412 17000000 1A00 000000230526")
+    assert {"command": "trip", "until": "2026-05-23T00:00:00"}.items() <= relay.facts.items()
+    assert said_by(0x08, "005912230526").facts["time"] == "2026-05-23T12:59:00"
+    assert said_by(0x16, "99999999").facts["freeze_at"] == "99999999"
+    assert said_by(0x17, "08").facts["baud"] == 2400
+    old = said_by(0x04, "10C0 00563412 05221126", "dlt645-1997")
+    assert (old.facts["di"], old.values[0].value) == ("C010", "26112205")
+
+
+def test_an_answer_over_several_frames_gives_what_is_whole() -> None:
+    first = said_by(0xB1, "00FF0100 26000000 0100")
+    assert [(value.id, value.value) for value in first.values] == [("energy_active_import", 0.26), ("part", "0100")]
+    then = said_by(0x92, "00FF0100 0000 01")
+    assert (then.facts["frame"], then.values[0].value) == (1, "0000")
+    asked = said_by(0x12, "00FF0100 01")
+    assert (asked.facts["frame"], asked.values) == (1, ())
+
+
+def test_each_byte_of_an_answer_is_explained() -> None:
+    frame = said_by(0x91, "00FF0102 0122 FFFF 0323")
+    assert [(part.start, part.end, part.name) for part in frame.parts[-6:-2]] == [
+        (14, 18, "identifier"), (18, 20, "voltage_l1"), (20, 22, "voltage_l2"), (22, 24, "voltage_l3"),
+    ]  # fmt: skip
+    assert all(one.end == two.start for one, two in itertools.pairwise(frame.parts))
+
+
+def test_load_records_are_told() -> None:
+    one = "A0A0 1B 0012090726 7717 7817 7917 123400 000100 000000 9949 AA AAAAAAAA"
+    body = bytes.fromhex(one.replace(" ", ""))
+    raw = body + bytes((sum(body) & 0xFF, 0xE5))
+    frame = said_by(0x91, "01000006" + raw.hex())
+    values = {value.id: value.value for value in frame.values}
+    assert values["load_1_time_text"] == "2026-07-09T12:00"
+    assert values["load_1_voltage_l2"] == 177.8
+    assert values["load_1_frequency"] == 49.99
+    assert said_by(0x11, "01000006 02 0012090726").facts["since"] == "2026-07-09T12:00:00"
+
+
 def test_absent_is_not_undecodable() -> None:
-    (absent,) = dlt645_items.decode(dlt645_items.items_2007(0x02010100), b"\xff\xff")
-    (broken,) = dlt645_items.decode(dlt645_items.items_2007(0x02010100), b"\xff\x0a")
+    ((absent, _),) = dlt645_values(items_2007(0x02010100), b"\xff\xff")
+    ((broken, _),) = dlt645_values(items_2007(0x02010100), b"\xff\x0a")
     assert (absent.status, broken.status) == ("BadSensorFailure", "BadDecodingError")
 
 
 def test_every_identifier_of_four_bytes_is_bounded() -> None:
     rng = random.Random(7)
     for _ in range(2000):
-        items = dlt645_items.items_2007(rng.randrange(2**32))
+        items = items_2007(rng.randrange(2**32))
         assert len(items) <= 64 * 13 * 2
         assert len({item.id for item in items}) == len(items)
 
