@@ -153,6 +153,14 @@ class Register:
         data = {"before": f"record {before}", "after": f"record {newest}"}
         self._put(device_id, "device.identity_changed", data, f"records:{before}:{newest}:{self._clock.wall_ms()}")
 
+    def overwritten(self, device_id: str, first: int, last: int) -> None:
+        """These records were never told, and the device keeps them no more: said once, for who asks what is missing."""
+        count = last - first + 1
+        _log.warning("a device has overwritten records", device=device_id, count=count, first=first, last=last)
+        text = f"records {first} to {last} were overwritten before they could be read"
+        data = {"id": "records_lost", "sev": "high", "since": self._clock.wall_ms(), "val": count, "text": text}
+        self._put(device_id, RAISED, data, f"overwritten:{first}:{last}")
+
     def forget(self, device_id: str) -> None:
         """The device is not configured any more."""
         self._of(device_id).alarms.end()

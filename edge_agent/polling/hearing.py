@@ -42,6 +42,8 @@ class Events(Protocol):
 
     def replaced(self, device_id: str, before: int, newest: int) -> None: ...
 
+    def overwritten(self, device_id: str, first: int, last: int) -> None: ...
+
     def take(self, told: Occurrence) -> bool: ...
 
     def figures(self, device_id: str) -> dict[str, Any] | None: ...
@@ -144,6 +146,7 @@ class Hearing:
     async def _catch_up(self, session: CanRecallEvents, polled: Polled) -> None:
         """Tells what the device keeps beyond what was told. Raises DeviceError, LinkError."""
         device_id, events = polled.device.id, self._events
+        before = events.index_of(device_id)  # more may be told while it answers
         try:
             kept = await self._ask(polled, lambda: session.kept(polled.address))
         except DeviceRefused as error:
@@ -159,18 +162,16 @@ class Hearing:
             if sum(map(events.take, held)):
                 await events.settle()
             return
-        if kept[1] == told:
-            return
         oldest, newest = kept
-        if newest < told:
+        if before is not None and newest < before:
             _log.warning("a device's records begin anew", device=device_id, told=told, newest=newest)
             events.replaced(device_id, told, newest)
             events.begin(device_id, oldest - 1)
             told = oldest - 1
-        elif oldest > told + 1:
-            _log.warning(
-                "a device has overwritten records", device=device_id, count=oldest - told - 1, from_index=told + 1
-            )
+        elif newest <= told:
+            return
+        elif oldest > told + 1 and told:
+            events.overwritten(device_id, told + 1, oldest - 1)
         portions = session.recall_events(polled.address, told)
         count = 0
         try:

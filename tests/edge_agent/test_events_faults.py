@@ -82,6 +82,53 @@ async def test_record_1_of_another_device_is_another_event() -> None:
     assert disk.state["door-1"]["era"] == 1
 
 
+@pytest.mark.parametrize("is_first_contact", [True, False])
+async def test_a_record_that_comes_while_the_device_answers_is_no_new_memory(is_first_contact: bool) -> None:
+    """The device said how much it keeps, and then one more happened, which is heard before its answer is looked at."""
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    doors.happens(1, swipe(1, clock.wall_ms()))
+    doors.happens(1, swipe(2, clock.wall_ms()))
+    site = Site(doors, disk, clock, [door()])
+    async with site.running():
+        assert doors.session is not None
+        kept = doors.session.kept
+
+        async def slow(device: Any) -> Any:
+            answer = await kept(device)
+            doors.happens(1, swipe(len(doors.records) + 3, clock.wall_ms()))
+            await clock.sleep(0.01)
+            return answer
+
+        doors.session.kept = slow  # type: ignore[method-assign]
+        if is_first_contact:
+            site.register.forget("door-1")
+        await clock.advance(150)
+    assert {row[2] for row in disk.order} == {"access.granted"}
+    assert disk.state["door-1"]["era"] == 0
+    assert len(disk.order) == disk.writes
+
+
+async def test_what_a_device_overwrote_is_said_once() -> None:
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    doors.happens(1, swipe(1, clock.wall_ms()))
+    async with Site(doors, disk, clock, [door()]).running():
+        doors.happens(1, swipe(2, clock.wall_ms()))
+        await clock.advance(1)
+    for number in range(3, 20):
+        doors.happens(1, swipe(number, clock.wall_ms()))
+    for _ in range(10):
+        doors.records[1].pop(0)
+    for _ in range(2):
+        async with Site(doors, disk, clock, [door()]).running():
+            await clock.advance(70)
+    [lost] = [data for row, data in disk.rows.items() if row[2] == "alarm.raised"]
+    assert (lost["id"], lost["val"]) == ("records_lost", 8)
+    assert "records 3 to 10" in lost["text"]
+    assert len([row for row in disk.order if row[2] == "access.granted"]) == 10
+
+
 async def test_what_is_heard_before_the_memory_can_be_read_is_told() -> None:
     clock, disk = VirtualClock(), Disk()
     doors = doors_of(clock)
