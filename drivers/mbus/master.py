@@ -1,8 +1,9 @@
 """Asks M-Bus slaves on a line: primary and selected by secondary address, telegram after telegram of one readout.
 
 An answer tells its primary address and, in its header, the identification of the device, but not to which request it belongs.
-So after a silence a slave is initialised anew (SND_NKE, which has another answer), and the line stays quiet until nothing old
-can come. Source: EN 13757-2:2018, sections 5.5 to 5.7 (link layer procedures, FCB); EN 13757-3:2018, section 11.3 (selection).
+So a slave that owes one is initialised until nothing old can come any more (see debts). A telegram whose sum is wrong is asked
+for once more with the same frame count bit, on which the slave repeats it.
+Source: EN 13757-2:2018, sections 5.5 to 5.7 (link layer procedures, FCB); EN 13757-3:2018, section 11.3 (selection).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from drivers.serial_line import Line, LineInterrupted, LineSilent
 
 from . import frame as wire
 from . import records
+from .debts import Debts
 from .select import Secondary
 
 GAP_CHARS = 11.0
@@ -25,9 +27,14 @@ QUIET_SHARE = 0.5
 NKE, SEND, REQUEST = 0x40, 0x53, 0x5B
 FCB = 0x20
 SELECT, RESET = 0x52, 0x50
-_ERRORS = range(0x70, 0x71)
+_ERROR = 0x70
 _MOST_TELEGRAMS = 32
-_LONGEST = wire.LONGEST
+_MOST_PROOFS = 8
+"""So often a slave that owes a telegram is initialised in one readout."""
+FORGET_TIMES = 20
+"""What is later than so many time limits (and 5 s) does not come any more."""
+_LATEST_S, _LATEST_BITS = 0.05, 330
+"""How long a slave may take for the first bit of its answer (EN 13757-2, 5.4)."""
 APPLICATION_ERRORS = (
     "an unspecified error", "the request is not implemented", "its buffer is too long", "too many records",
     "premature end of record", "more than 10 DIFE", "more than 10 VIFE", None, "busy", "too many readouts",
@@ -41,23 +48,37 @@ class Collision(DeviceMismatch):
 class Finder:
     """Finds the answer to one request: an acknowledgement at the very begin, or a long frame of the address."""
 
-    def __init__(self, address: int, *, wants_ack: bool) -> None:
-        self._address = address
+    def __init__(self, unit: int | Secondary, *, wants_ack: bool, takes_nameless: bool = True) -> None:
+        self._unit = unit
+        self._takes_nameless = takes_nameless
         self._wants_ack = wants_ack
         self._at = 0
         self.answer: wire.Frame | None = None
         self.reason = ""
-        self.seen = b""
+        self.is_spoilt = False
+        """A telegram came from the address, whole but for its sum."""
 
     def __call__(self, data: bytes) -> bytes | int:
         """The answer's bytes, or how many more it takes at least. To be called with ever more of the same bytes."""
-        self.seen = data
-        if self._wants_ack:
-            if data[:1] == bytes((wire.ACK,)) and len(data) == 1:
-                self.answer = wire.Frame(None)
-                return data
-            self.reason = f"{data[:8].hex(' ')} came where an acknowledgement is due"
-            return 1
+        return self._acknowledgement(data) if self._wants_ack else self._telegram(data)
+
+    def _acknowledgement(self, data: bytes) -> bytes | int:
+        """It may stand behind late telegrams of whomever."""
+        while self._at < len(data):
+            matched = wire.match(data, self._at)
+            if matched is Verdict.MORE:
+                return 1
+            if isinstance(matched, Verdict | Reject):
+                break
+            self._at += len(matched[1])
+        rest = data[self._at :]
+        if rest == bytes((wire.ACK,)):
+            self.answer = wire.Frame(None)
+            return rest
+        self.reason = f"{rest[:8].hex(' ')} came where an acknowledgement is due" if rest else "a late telegram came"
+        return 1
+
+    def _telegram(self, data: bytes) -> bytes | int:
         while (found := wire.PATTERN.search(data, self._at)) is not None:
             at = found.start()
             matched = wire.match(data, at) if data[at] != wire.ACK else Verdict.NOTHING
@@ -68,6 +89,10 @@ class Finder:
                 self._at = at + 1
             elif isinstance(matched, Reject):
                 self.reason = self.reason or matched.detail
+                raw = matched.raw
+                self.is_spoilt = self.is_spoilt or (
+                    raw[0] == wire.LONG and not self._foreign(raw[5], raw[6], raw[7:-2])
+                )
                 self._at = at + 1
             else:
                 self._at = at + len(matched[1])
@@ -79,10 +104,20 @@ class Finder:
     def _answers(self, frame: wire.Frame) -> bool:
         if frame.ci is None or frame.name != "answer":
             return False
-        if self._address < wire.NETWORK_LAYER and frame.address != self._address:
-            self.reason = f"address {frame.address} answered"
-            return False
-        return True
+        foreign = self._foreign(frame.address or 0, frame.ci, frame.data)
+        self.reason = foreign or self.reason
+        return not foreign
+
+    def _foreign(self, address: int, ci: int, data: bytes) -> str:
+        """Who answered in place of the one who was asked; empty where it may be that one. Some answers say no name."""
+        if isinstance(self._unit, int):
+            return f"address {address} answered" if address != self._unit else ""
+        header = records.header(ci, data)
+        if header is None:
+            return "" if self._takes_nameless else "a telegram without identification came, and another slave owes one"
+        if self._unit.fits(header.secondary):
+            return ""
+        return f"device {header.secondary} answered where {self._unit.text} was selected"
 
 
 @dataclass(slots=True)
@@ -99,28 +134,21 @@ class Master:
     def __init__(self, link: LinkConfig) -> None:
         self._link = link
         self._slaves: dict[int | str, _Slave] = {}
+        self._debts = Debts(max(5.0, FORGET_TIMES * link.timeout_s))
         self._selected: str | None = None
+        self._is_crowded = False
+        """Somebody may be selected who should not be."""
 
-    def read(self, line: Line, unit: int | Secondary) -> tuple[records.Answer, ...]:
-        """All telegrams of one readout. Raises DeviceError, LinkError, LineInterrupted."""
-        key = unit if isinstance(unit, int) else unit.text
-        slave = self._slaves.setdefault(key, _Slave())
-        address = wire.NETWORK_LAYER
-        if isinstance(unit, int):
-            address = unit
-            self._selected = None
-            if not slave.is_fresh:
-                self._reset(line, address)
-                slave.is_fresh, slave.fcb = True, True
-        elif self._selected != unit.text:
-            self._select(line, unit)
-            slave.fcb = True
+    def read(self, line: Line, unit: int | Secondary, reset: bytes | None = None) -> tuple[records.Answer, ...]:
+        """All telegrams of one readout, behind an application reset with these bytes where told. Raises DeviceError, LinkError,
+        LineInterrupted.
+        """
+        slave = self._slaves.setdefault(_key(unit), _Slave())
         answers: list[records.Answer] = []
         try:
+            self._begin(line, unit, slave, reset)
             while True:
-                answers.append(self._request(line, address, slave))
-                if isinstance(unit, Secondary):
-                    _check_identity(unit, answers[-1])
+                answers.append(self._request(line, unit, slave))
                 if not answers[-1].more:
                     return tuple(answers)
                 if len(answers) >= _MOST_TELEGRAMS:
@@ -131,10 +159,28 @@ class Master:
             slave.is_fresh, self._selected = False, None
             raise
 
+    def _begin(self, line: Line, unit: int | Secondary, slave: _Slave, reset: bytes | None) -> None:
+        """Makes the slave ready for a request, and sure that what comes answers it."""
+        if isinstance(unit, int):
+            self._selected = None
+            if reset is not None:
+                self._acknowledge(line, unit, wire.Frame(SEND, unit, RESET, reset))
+            if not slave.is_fresh or reset is not None:
+                self._prove(line, unit, wire.Frame(NKE, unit))
+                slave.is_fresh, slave.fcb = True, True
+            return
+        if self._selected != unit.text:
+            self._select(line, unit)
+            slave.fcb = True
+        if reset is not None:
+            self._acknowledge(line, unit, wire.Frame(SEND, wire.NETWORK_LAYER, RESET, reset))
+
     def ping(self, line: Line, address: int) -> bool:
         """Whether a slave answers to its primary address. Raises Collision where several do, LinkError."""
         try:
-            self._reset(line, address)
+            self._acknowledge(line, address, wire.Frame(NKE, address))
+            if line_after(line, self._link.timeout_s):
+                raise Collision(f"several slaves acknowledge at address {address}")
         except DeviceTimeout:
             return False
         except DeviceMismatch as error:
@@ -150,34 +196,82 @@ class Master:
             return None
         except DeviceMismatch as error:
             raise Collision(error.what) from error
+        if line_after(line, self._link.timeout_s):
+            self._is_crowded = True
+            raise Collision("several slaves acknowledge, one after the other")
         try:
-            return self._request(line, wire.NETWORK_LAYER, _Slave())
+            answer = self._request(line, pattern, _Slave())
         except (DeviceMismatch, DeviceTimeout) as error:
             raise Collision(error.what) from error  # several acknowledged in one instant, and now they spoil each other
-
-    def _reset(self, line: Line, address: int) -> None:
-        self._exchange(line, wire.Frame(NKE, address), wants_ack=True)
+        if line_after(line, self._link.timeout_s):
+            self._is_crowded = True
+            raise Collision("several slaves answer, one after the other")
+        return answer
 
     def _select(self, line: Line, pattern: Secondary) -> None:
-        frame = wire.Frame(SEND, wire.NETWORK_LAYER, SELECT, pattern.encoded)
-        self._exchange(line, frame, wants_ack=True)
+        """Selects those whom a pattern fits. All others are deselected by it, unless they did not hear it well."""
+        if self._is_crowded:
+            self._debts.asks_acknowledgement(wire.NETWORK_LAYER, line.clock.now())
+            line.settle()
+            line.send(wire.encode(wire.Frame(NKE, wire.NETWORK_LAYER)))
+            line.stay_quiet(_LATEST_S + (_LATEST_BITS + 5 * self._link.bits_per_char) / self._link.baud)
+            self._is_crowded = False
+        self._prove(line, pattern, wire.Frame(SEND, wire.NETWORK_LAYER, SELECT, pattern.encoded))
         self._selected = pattern.text
 
-    def _request(self, line: Line, address: int, slave: _Slave) -> records.Answer:
-        frame = self._exchange(line, wire.Frame(REQUEST | (FCB if slave.fcb else 0), address), wants_ack=False)
+    def _prove(self, line: Line, unit: int | Secondary, frame: wire.Frame) -> None:
+        """Sends what is acknowledged until no older telegram can come behind it. Raises DeviceError, LinkError."""
+        for _ in range(_MOST_PROOFS):
+            self._acknowledge(line, unit, frame)
+            if not self._debts.may_send_telegram(_key(unit), line.clock.now()):
+                return
+        raise DeviceMismatch(
+            f"the slave owes an older telegram, which {_MOST_PROOFS} acknowledgements do not rule out",
+            next_step="nothing: it is asked again; if it stays so, raise timeout_s",
+        )
+
+    def _acknowledge(self, line: Line, unit: int | Secondary, frame: wire.Frame) -> None:
+        line.settle()
+        self._debts.asks_acknowledgement(_key(unit), line.clock.now())
+        try:
+            self._exchange(line, frame, Finder(unit, wants_ack=True), 1)
+        except DeviceMismatch:
+            self._is_crowded = frame.address == wire.NETWORK_LAYER
+            raise
+        self._debts.acknowledged(_key(unit))
+
+    def _request(self, line: Line, unit: int | Secondary, slave: _Slave) -> records.Answer:
+        frame = self._telegram(line, unit, slave)
         slave.fcb = not slave.fcb
         assert frame.ci is not None
-        if frame.ci in _ERRORS:
+        self._debts.answered(_key(unit))
+        if frame.ci == _ERROR:
             raise refusal(frame.data)
         return records.decode(frame.ci, frame.data)
 
-    def _exchange(self, line: Line, frame: wire.Frame, *, wants_ack: bool) -> wire.Frame:
-        assert frame.address is not None
-        finder = Finder(frame.address, wants_ack=wants_ack)
+    def _telegram(self, line: Line, unit: int | Secondary, slave: _Slave) -> wire.Frame:
+        """The answer to a request for data; one whose sum is wrong is asked for again."""
+        address = unit if isinstance(unit, int) else wire.NETWORK_LAYER
+        request = wire.Frame(REQUEST | (FCB if slave.fcb else 0), address)
         line.settle()
+        now = line.clock.now()
+        is_sure = not self._debts.do_others_owe(_key(unit), now)
+        self._debts.misses_telegram(_key(unit), now)  # until it is here
+        finder = Finder(unit, wants_ack=False, takes_nameless=is_sure)
+        try:
+            return self._exchange(line, request, finder, wire.LONGEST)
+        except DeviceMismatch:
+            self._is_crowded = address == wire.NETWORK_LAYER
+            if not finder.is_spoilt:
+                raise
+        line.settle()
+        finder = Finder(unit, wants_ack=False, takes_nameless=is_sure)
+        return self._exchange(line, request, finder, wire.LONGEST)
+
+    def _exchange(self, line: Line, frame: wire.Frame, finder: Finder, reply_chars: int) -> wire.Frame:
         line.send(wire.encode(frame))
         try:
-            line.receive(finder, 1 if wants_ack else _LONGEST, self._link.timeout_s)
+            line.receive(finder, reply_chars, self._link.timeout_s)
         except LineSilent as silent:
             line.stay_quiet(QUIET_SHARE * self._link.timeout_s)
             raise self._no_answer(finder, silent) from silent
@@ -206,10 +300,11 @@ def refusal(data: bytes) -> DeviceRefused:
     return DeviceRefused(f"the device refuses: {words}", code=code, status=status, next_step="read it less often")
 
 
-def _check_identity(asked: Secondary, answer: records.Answer) -> None:
-    """An answer of a selected device carries the identification that was selected."""
-    if answer.header is not None and not asked.fits(answer.header.secondary):
-        raise DeviceMismatch(
-            f"device {answer.header.secondary} answered where {asked.text} was selected",
-            next_step="look at the frames with --trace",
-        )
+def line_after(line: Line, seconds: float) -> bytes:
+    """What else comes within this time."""
+    line.stay_quiet(seconds)
+    return line.settle()
+
+
+def _key(unit: int | Secondary) -> int | str:
+    return unit if isinstance(unit, int) else unit.text

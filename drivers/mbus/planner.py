@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -88,6 +89,20 @@ def _addresses(points: Sequence[Point], link: LinkConfig) -> Iterator[Mbus]:
         if not isinstance(point.address, Mbus):
             raise ConfigError(f"{point.id} has no M-Bus address", where=link.id, next_step="add mbus:")
         yield point.address
+
+
+def reset_of(options: Mapping[str, str]) -> bytes | None:
+    """What an application reset before each readout carries: option `application_reset`, `none`, `plain` (no bytes) or two
+    hexadecimal digits of the standard's subcodes (EN 13757-3, 7.2: 00 all, 10 user data, 50 instantaneous values). Raises
+    ConfigError.
+    """
+    text = options.get("application_reset", "none")
+    if text in ("none", "plain"):
+        return None if text == "none" else b""
+    if re.fullmatch("[0-9A-Fa-f]{2}", text) is None:
+        what = f"option application_reset: {text!r} is neither none, plain, nor two hexadecimal digits"
+        raise ConfigError(what, next_step="correct the profile")
+    return bytes.fromhex(text)
 
 
 def known_units(points: Sequence[Point], answers: Sequence[Answer]) -> dict[str, str]:

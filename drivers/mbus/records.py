@@ -99,7 +99,7 @@ class Answer:
 def decode(ci: int, data: bytes) -> Answer:
     """What the user data behind a control information field say. Raises DeviceMismatch when they are no meter's answer."""
     if ci in VARIABLE and len(data) >= 12:
-        return _variable(_header(data), data[12:])
+        return _variable(header(ci, data), data[12:])
     if ci in VARIABLE_SHORT and len(data) >= 4:
         return _variable(None, data[4:])
     if ci in VARIABLE_BARE:
@@ -109,7 +109,10 @@ def decode(ci: int, data: bytes) -> Answer:
     raise DeviceMismatch(f"{len(data)} bytes behind control information {ci:02X} are no answer of a meter")
 
 
-def _header(data: bytes) -> Header:
+def header(ci: int, data: bytes) -> Header | None:
+    """The long header of a variable answer, lowest byte first; None where the answer has another or none."""
+    if ci not in VARIABLE or len(data) < 12:
+        return None
     code = int.from_bytes(data[4:6], "little")
     maker = "".join(chr((code >> shift & 0x1F) + 64) for shift in (10, 5, 0))
     medium = MEDIA.get(data[7], f"medium {data[7]:02X}")

@@ -107,8 +107,8 @@ class MbusSession:
         return self._master.select(line, pattern)
 
     async def _readout(self, device: Address) -> tuple[Answer, ...]:
-        unit = slave(device.unit)
-        return await self._call(device, lambda line: self._master.read(line, unit))
+        unit, reset = slave(device.unit), planner.reset_of(device.options)
+        return await self._call(device, lambda line: self._master.read(line, unit, reset))
 
     async def _call(self, device: Address, work: Callable[[Line], T]) -> T:
         try:

@@ -75,6 +75,37 @@ async def test_the_unit_is_the_devices_own() -> None:
         assert (await values(session, 1, HEAT[0], layout=inverted))["x_energy"] == pytest.approx(12_345.0)
 
 
+@pytest.mark.parametrize(("option", "sent"), [("plain", b""), ("10", b"\x10")])
+@pytest.mark.parametrize("unit", [1, "12345678"])
+async def test_an_application_reset_goes_before_each_readout(option: str, sent: bytes, unit: int | str) -> None:
+    mine = MbusSlave("12345678", heat_meter(), primary=1, per_telegram=3)
+    device = Address(unit, "heat-1", options={"application_reset": option})
+    [batch] = load_driver("mbus").plan(HEAT[:1], Limits(), None, LinkConfig("mbus-1", "serial", path="x"))
+    async with opened(mine) as session:
+        for _ in range(2):
+            assert await session.read(device, batch) == [12_345_000.0]
+        wrong = Address(unit, "heat-1", options={"application_reset": "all"})
+        with pytest.raises(ConfigError, match="application_reset"):
+            await session.read(wrong, batch)
+    assert [request[7:-2] for request in mine.asked if request[0] == 0x68 and request[6] == 0x50] == [sent, sent]
+
+
+async def test_a_telegram_with_a_wrong_sum_is_asked_for_again_with_the_same_bit() -> None:
+    mine = MbusSlave("12345678", heat_meter(), primary=1, per_telegram=3)
+    spoilt = iter([False, False, True])  # the second of the telegrams, once
+
+    def spoil(frame: bytes) -> list[tuple[float, bytes]]:
+        if len(frame) > 1 and next(spoilt, False):
+            return [(0.0, frame[:-2] + bytes((frame[-2] ^ 1,)) + frame[-1:])]
+        return [(0.0, frame)]
+
+    next(spoilt)
+    mine.spoil = spoil
+    async with opened(mine) as session:
+        assert (await values(session, 1, HEAT[2]))["x_supply"] == 65.4
+    assert [request[1] for request in mine.asked] == [0x40, 0x7B, 0x5B, 0x5B, 0x7B]
+
+
 async def test_what_a_device_does_not_send() -> None:
     async with opened(MbusSlave("12345678", water_meter(), primary=1)) as session:
         found = await values(session, 1, *HEAT[:2], point("second", "volume", nth=2))

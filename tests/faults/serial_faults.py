@@ -51,7 +51,8 @@ class LateBus:
             delay = self._timeout_s * self._random.choice([1.05, 1.4, 1.4, 1.8, 2.5, 4.0])
         begin = max(end + delay, self._busy.get(who, 0.0))
         if dice > 0.99:
-            reply = reply[:-2] + bytes((reply[-2] ^ 0x10,)) + reply[-1:]
+            at = max(0, len(reply) - 2)
+            reply = reply[:at] + bytes((reply[at] ^ 0x10,)) + reply[at + 1 :]
         elif dice > 0.96:
             reply = self._refusal(request) or reply
         self._busy[who] = begin + len(reply) * self._char_s
