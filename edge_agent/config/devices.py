@@ -20,6 +20,7 @@ from device_profiles.secrets import Secret, read_secret
 from device_profiles.yamlfile import KeyPath
 from drivers.base import Limits, LineSettings
 from drivers.link import CARRIERS, MIXABLE
+from edge_agent.config import dialling_in
 from edge_agent.config.commands import narrowed
 from edge_agent.config.links import Link
 from edge_agent.config.points import planned
@@ -161,7 +162,16 @@ class DeviceReader:
         if profile.protocol == "strings" and link.config.listen is not None and not entry.at:
             what = f"a device that speaks in strings on a {link.config.kind} link is told by its address"
             self.problems.add((*path, "at"), what, "add at: its IP address")
+        else:
+            self._check_admission(entry, link, profile, path)
         return found is None
+
+    def _check_admission(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> None:
+        at, has_secret, config = entry.at or "", entry.secret is not None, link.config
+        if (never := dialling_in.refused(profile.protocol, at, has_secret=has_secret, link=config)) is not None:
+            self.problems.add((*path, never[0]), *never[1:])
+        elif (others := dialling_in.open_to(profile.protocol, at, has_secret=has_secret, link=config)) is not None:
+            self.problems.warn((*path, others[0]), *others[1:])
 
     def _check_line(self, entry: DeviceEntry, link: Link, profile: Profile, path: KeyPath) -> None:
         """A line has one protocol and one setting, unless it says that it is mixed."""
