@@ -12,14 +12,15 @@ TEXTS = frozenset({"vendor", "model", "serial", "firmware"})
 
 
 class Osdp(Strict):
-    """A fact of a reader, in one word, or `input:0`, `output:0` counted from 0 as on the wire.
+    """A fact of a reader, in one word, or `input:0`, `output:0`, `reader:0` counted from 0 as on the wire.
 
     `online` and `secure` are what the control panel knows of it, `tamper` and `power_fault` come from LSTATR, inputs from ISTATR,
-    outputs from OSTATR, `vendor`, `model`, `serial` and `firmware` from PDID.
+    outputs from OSTATR, readers (0 normal, 1 not connected, 2 tampered with) from RSTATR; `vendor`, `model`, `serial` and
+    `firmware` from PDID.
     """
 
     osdp: str = Field(
-        pattern=r"^(online|secure|install|tamper|power_fault|vendor|model|serial|firmware|(input|output):[0-9]{1,2})$"
+        pattern=r"^(online|secure|install|tamper|power_fault|vendor|model|serial|firmware|(input|output|reader):[0-9]{1,2})$"
     )
 
     @property

@@ -6,6 +6,7 @@ short wait now and then (`reader`). What the readers told goes to `tell`, in thi
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -13,11 +14,13 @@ from dataclasses import dataclass, replace
 
 from device_profiles.errors import ConfigError, DeviceTimeout
 from drivers.base import LinkConfig
-from drivers.frames import Reject, Verdict
+from drivers.frames import Frame, Reject, Verdict
 from drivers.serial_line import Line, LineSilent
 
 from . import frame as wire
-from .reader import BUSY, Phase, Reader, Told
+from .facts import Phase, Told
+from .frames import Decoder
+from .reader import Reader
 
 GAP_CHARS = 2.0
 """Characters of silence before a command (SIA OSDP 2.2, 5.6)."""
@@ -28,7 +31,7 @@ CYCLE_S = 0.2
 TARGET_S = 0.08
 """A reader is polled so often where the line has time: half of what is allowed, and more."""
 PROBE_S = 0.06
-"""How long an answer to a probe is waited for, but for every fourth one: readers answer within some milliseconds."""
+"""How long an answer to a probe is waited for, but for every third one: readers answer within some milliseconds."""
 REPLY_CHARS = 48
 _IDLE_S = 0.5
 
@@ -43,43 +46,35 @@ class Pace:
 
 
 class Finder:
-    """Finds the reply to one command in what a line brings: address, sequence and checksum right, or BUSY."""
+    """Finds the answer to the command under way in what a line brings; whatever else comes is passed over."""
 
-    def __init__(self, address: int, sequence: int) -> None:
-        self._address, self._sequence = address, sequence
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._start = re.compile(
+            b"(?s)\xff?S%s.[\x00-\x05][\x00-\x0f]" % re.escape(bytes((wire.REPLY | reader.address,)))
+        )
         self._at = 0
         self.reply: wire.Frame | None = None
         self.reason = ""
 
     def __call__(self, data: bytes) -> bytes | int:
         """See drivers.serial_line.Finder."""
-        while (found := wire.PATTERN.search(data, self._at)) is not None:
+        while (found := self._start.search(data, self._at)) is not None:
             at = found.start()
             matched = wire.match(data, at)
             if matched is Verdict.MORE:
                 self._at = at
-                first = at + (data[at] == wire.MARK)
-                return max(1, int.from_bytes(data[first + 2 : first + 4], "little") - (len(data) - first))
+                return max(1, (wire.size(data, at) or 0) - (len(data) - at))
             if isinstance(matched, Verdict | Reject):
                 self.reason = self.reason or (matched.detail if isinstance(matched, Reject) else "")
                 self._at = at + 1
                 continue
             self._at = at + len(matched[1])
-            if self._answers(matched[0]):
+            if not (why := self._reader.foreign(matched[0])):
                 self.reply = matched[0]
                 return matched[1]
+            self.reason = why
         return max(1, wire.HEAD + 3 - len(data)) if len(data) < wire.HEAD + 3 else 1
-
-    def _answers(self, frame: wire.Frame) -> bool:
-        if not frame.is_reply:
-            return False  # our own command, or another panel's
-        if frame.address != self._address:
-            self.reason = f"reader {frame.address} answered"
-        elif frame.sequence != self._sequence and not (frame.code == BUSY and frame.sequence == 0):
-            self.reason = f"an answer with sequence {frame.sequence} where {self._sequence} is due"
-        else:
-            return True
-        return False
 
 
 class Cycle:
@@ -127,15 +122,21 @@ class Cycle:
         """Raises LinkError, LineInterrupted."""
         while not self._stopped:
             self._wake.clear()
-            while self._posted:
-                self._posted.popleft()(line)
-            now = line.clock.now()
-            reader = min(self._readers, key=lambda one: one.due, default=None)
-            if reader is None or reader.due > now:
-                wait_s = _IDLE_S if reader is None else reader.due - now
-                self._wake.wait(min(wait_s, _IDLE_S))
-                continue
-            self._turn(line, reader)
+            if (wait_s := self.step(line)) > 0:
+                self._wake.wait(wait_s)
+
+    def step(self, line: Line) -> float:
+        """One command to the reader whose turn it is; how long nobody's turn is (seconds), at most. Raises LinkError,
+        LineInterrupted.
+        """
+        while self._posted:
+            self._posted.popleft()(line)
+        reader = min(self._readers, key=lambda one: one.due, default=None)
+        wait_s = _IDLE_S if reader is None else reader.due - line.clock.now()
+        if reader is None or wait_s > 0:
+            return min(wait_s, _IDLE_S)
+        self._turn(line, reader)
+        return 0.0
 
     def _set(self, *readers: Reader) -> None:
         self._readers = readers
@@ -149,7 +150,7 @@ class Cycle:
             self._told(reader, reader.keyless(line.clock.now(), error.what))
             return
         self._note(reader, line.clock.now(), is_probe)
-        finder = Finder(reader.address, reader.awaited)
+        finder = Finder(reader)
         try:
             line.settle()
         except DeviceTimeout as babble:
@@ -157,7 +158,7 @@ class Cycle:
             return
         line.send(command)
         sent_at = line.clock.now()
-        limit_s = min(PROBE_S, self._limit_s) if is_probe and reader.probes % 4 != 3 else self._limit_s
+        limit_s = min(PROBE_S, self._limit_s) if is_probe and reader.probes % 3 else self._limit_s
         try:
             line.receive(finder, REPLY_CHARS, limit_s)
         except LineSilent as silent:
@@ -186,4 +187,11 @@ class Cycle:
         limit = f"within {limit_s * 1000:.0f} ms"
         if not silent.received:
             return f"no answer {limit}"
-        return f"no answer {limit}: {finder.reason or f'no frame among {len(silent.received)} bytes'}"
+        return f"no answer {limit}: {finder.reason or _others(silent.received)}"
+
+
+def _others(received: bytes) -> str:
+    """Who spoke instead."""
+    frames = [one for one in Decoder().feed(received[: wire.LONGEST]) if isinstance(one, Frame)]
+    others = sorted({one.address for one in frames if one.facts["is"] == "reply" and one.address})
+    return f"reader {', '.join(others)} answered" if others else f"no frame of its own among {len(received)} bytes"

@@ -12,74 +12,36 @@ import hmac
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout
 
 from . import frame as wire
 from . import secure, words
+from .facts import Facts, Order, Phase, Told, changes
 
-POLL, ID, CAP, LSTAT, ISTAT, OSTAT, KEYSET, CHLNG, SCRYPT = 0x60, 0x61, 0x62, 0x64, 0x65, 0x66, 0x75, 0x76, 0x77
-ACK, NAK, PDID, PDCAP, LSTATR, ISTATR, OSTATR, COM = 0x40, 0x41, 0x45, 0x46, 0x48, 0x49, 0x4A, 0x54
+POLL, ID, CAP, LSTAT, ISTAT, OSTAT, RSTAT, COMSET = 0x60, 0x61, 0x62, 0x64, 0x65, 0x66, 0x67, 0x6E
+ACK, NAK, PDID, PDCAP, LSTATR, ISTATR, OSTATR, RSTATR, COM = 0x40, 0x41, 0x45, 0x46, 0x48, 0x49, 0x4A, 0x4B, 0x54
 RAW, FMT, KEYPAD, CCRYPT, RMAC_I, BUSY = 0x50, 0x51, 0x53, 0x76, 0x78, 0x79
+CHLNG, SCRYPT = 0x76, 0x77
 TRIES = 3
 """So often is a command sent before a reader counts as gone."""
 MOST_BUSY = 100
 """BUSY may be answered this often to one command."""
-_PROBES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_PROBES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 20.0)
 """Between two attempts to begin with a reader that is gone."""
 _SOON_S = 0.05
 """Before a new conversation with a reader that is there."""
-_ANSWERS = {ID: PDID, CAP: PDCAP, LSTAT: LSTATR, ISTAT: ISTATR, OSTAT: OSTATR, CHLNG: CCRYPT, SCRYPT: RMAC_I}
-
-
-class Phase(Enum):
-    """Where the conversation is."""
-
-    GONE = auto()
-    BEGINNING = auto()
-    POLLING = auto()
-
-
-@dataclass(slots=True)
-class Order:
-    """A command that is slipped in between the polls. `done` is called once, with the reply's (code, data) or the error."""
-
-    code: int
-    data: bytes
-    done: Callable[[tuple[int, bytes] | DeviceError], None]
-
-
-@dataclass(slots=True)
-class Facts:
-    """What is known of a reader now. None = it has not said."""
-
-    online: bool = False
-    secure: bool = False
-    install: bool = False
-    """The channel is encrypted with the key that everybody knows."""
-    tamper: bool | None = None
-    power: bool | None = None
-    inputs: tuple[bool, ...] = ()
-    outputs: tuple[bool, ...] = ()
-    identity: words.Identity | None = None
-    capabilities: dict[int, tuple[int, int]] = field(default_factory=dict)
-    trouble: str = ""
-    """Why it is not online, or not secure, in words."""
-    changed: int = 0
-    """Grows when the reader came or went: who waits for the first contact looks here."""
-
-
-class Told:
-    """What a reader said that somebody may want to hear of: (the driver's words for a profile's `when`, its reply's data)."""
-
-    __slots__ = ("card", "count", "message", "text")
-
-    def __init__(
-        self, message: dict[str, object], *, card: words.Card | None = None, text: str | None = None, count: int = 0
-    ) -> None:
-        self.message, self.card, self.text, self.count = message, card, text, count
+_STEADY_S = 1.0
+"""A conversation that ends sooner than this was none: the next one is put off as if the reader were gone."""
+REFRESH_S = 10.0
+"""Inputs and outputs are asked for so often: not every reader tells a change by itself, or the end of a pulse."""
+_STATUSES = (LSTAT, ISTAT, OSTAT, RSTAT)
+_ANSWERS = {
+    ID: PDID, CAP: PDCAP, LSTAT: LSTATR, ISTAT: ISTATR, OSTAT: OSTATR, RSTAT: RSTATR, CHLNG: CCRYPT, SCRYPT: RMAC_I,
+    COMSET: COM,
+}  # fmt: skip
+_NEVER_POLLED = frozenset({PDID, PDCAP, CCRYPT, RMAC_I, COM})
+"""Replies that no poll has."""
 
 
 class Reader:
@@ -103,6 +65,9 @@ class Reader:
         self._sequence = 0
         self._has_crc = True
         self._script: deque[int] = deque()
+        self._statuses = list(_STATUSES)
+        """Those that it knows, as far as it said."""
+        self._met = self._refreshed = 0.0
         self._orders: deque[Order] = deque()
         self._current: tuple[wire.Frame, bytes] | None = None
         """The command under way: in clear, and as it went out."""
@@ -151,10 +116,21 @@ class Reader:
         self._tries += 1
         return self._current[1]
 
-    @property
-    def awaited(self) -> int:
-        """The sequence that the answer must have."""
-        return self._current[0].sequence if self._current is not None else 0
+    def foreign(self, frame: wire.Frame) -> str:
+        """Why a frame with this reader's address is no answer to the command under way; empty when it is one."""
+        assert self._current is not None
+        sent = self._current[0]
+        if not frame.is_reply or (frame.code == BUSY and frame.sequence == 0):
+            return "" if frame.is_reply else "a command"
+        if frame.sequence != sent.sequence:
+            return f"an answer with sequence {frame.sequence} where {sent.sequence} is due"
+        if frame.mac and self._channel is None:
+            return "a signed answer where no channel stands"
+        due = _ANSWERS.get(sent.code)
+        wrong = frame.code != due if due else sent.code == POLL and frame.code in _NEVER_POLLED
+        if wrong and frame.code not in (NAK, BUSY):
+            return f"{frame.name} came as an answer to {sent.name}"
+        return ""
 
     @property
     def has_more(self) -> bool:
@@ -168,7 +144,7 @@ class Reader:
 
     def missed(self, now: float, why: str) -> list[Told]:
         """Nothing that answers came in time."""
-        if self.awaited and self._tries < TRIES:  # the first command of all is a probe: sent once
+        if self._sequence and self._tries < TRIES:  # the first command of all is a probe: sent once
             self.due = now
             return []
         self.facts.trouble = why
@@ -191,15 +167,16 @@ class Reader:
             return []
         try:
             plain = self._opened(reply)
-            if plain.code == NAK:
-                return self._refused(plain.data[0] if plain.data else 0, sent, now)
-            told = self._understood(sent, plain, now)
         except DeviceMismatch as error:
-            if self._channel is not None or sent.code in (CHLNG, SCRYPT):
+            return self._channel_lost(now, error.what)
+        if plain.code == NAK:
+            return self._refused(plain.data[0] if plain.data else 0, sent, now)
+        try:
+            told = self._understood(plain)
+        except DeviceMismatch as error:
+            if sent.code in (CHLNG, SCRYPT):
                 return self._channel_lost(now, error.what)
-            if self._order is not None:
-                self._settle(error)
-            told = []
+            told = [Told({}, fault=error.what)]
         return [*told, *self._answered()]
 
     # what is said next
@@ -207,6 +184,8 @@ class Reader:
     def _compose(self) -> tuple[wire.Frame, bytes]:
         if self.phase is Phase.GONE:
             self._begin()
+        elif not self._script and self.polled - self._refreshed > REFRESH_S:
+            self._script, self._refreshed = deque(self._statuses), self.polled
         code, data, security = POLL, b"", b""
         if self._script:
             code = self._script[0]
@@ -231,23 +210,23 @@ class Reader:
         self._sequence, self._channel, self._keys = 0, None, None
         self._has_crc = self._probes % 2 == 0 if self.facts.identity is None else self._has_crc
         self._installing = self._may_install and self._failed_channels % 2 == 1
-        self._script = deque((ID, CAP, *((CHLNG, SCRYPT) if self._key is not None else ()), LSTAT, ISTAT, OSTAT))
+        self._statuses = list(_STATUSES)
+        self._script = deque((ID, CAP, *((CHLNG, SCRYPT) if self._key is not None else ()), *_STATUSES))
 
     # what was heard
 
     def _opened(self, reply: wire.Frame) -> wire.Frame:
-        if self._channel is not None:
-            return self._channel.open(reply)
-        if reply.mac:
-            raise DeviceMismatch("a signed answer where no channel was established")
-        return reply
+        if self._channel is None:
+            return reply
+        if reply.code == NAK and not reply.mac:
+            reason = reply.data[0] if reply.data else 0
+            raise DeviceMismatch(f"the reader ended it: {words.NAKS.get(reason, f'reason {reason:02X}')}")
+        return self._channel.open(reply)
 
-    def _understood(self, sent: wire.Frame, reply: wire.Frame, now: float) -> list[Told]:
+    def _understood(self, reply: wire.Frame) -> list[Told]:
         code, data = reply.code, reply.data
         if self._order is not None:
             self._settle((code, data))
-        elif sent.code in _ANSWERS and code != _ANSWERS[sent.code]:
-            raise DeviceMismatch(f"{reply.name} came where {wire.REPLIES[_ANSWERS[sent.code]]} was due")
         facts = self.facts
         if code == PDID:
             facts.identity = words.identity(data)
@@ -262,15 +241,17 @@ class Reader:
             return self._established(reply)
         elif code == LSTATR and len(data) >= 2:
             tamper, power = words.statuses(data[:2])
-            told = _changes("tamper", (facts.tamper,), (tamper,)) + _changes("power_fault", (facts.power,), (power,))
+            told = changes("tamper", (facts.tamper,), (tamper,)) + changes("power_fault", (facts.power,), (power,))
             facts.tamper, facts.power = tamper, power
             return told
         elif code == ISTATR:
             before, facts.inputs = facts.inputs, words.statuses(data)
-            return _changes("input", before, facts.inputs)
+            return changes("input", before, facts.inputs)
         elif code == OSTATR:
             before, facts.outputs = facts.outputs, words.statuses(data)
-            return _changes("output", before, facts.outputs)
+            return changes("output", before, facts.outputs)
+        elif code == RSTATR:
+            facts.readers = tuple(data)
         elif code == RAW:
             found = words.card(data)
             return [Told({"reply": "card", "reader": found.reader, "format": found.form}, card=found)]
@@ -288,6 +269,8 @@ class Reader:
         key, panel_random = self._keys
         if len(reply.data) != 32 or reply.security[:1] != b"\x12":
             raise DeviceMismatch("the reader's answer to the challenge has a wrong form")
+        if reply.security[1:] == b"\0" and not self._installing:
+            raise DeviceMismatch("the reader has no key of its own yet, only the one that everybody knows")
         reader_random, proof = reply.data[8:16], reply.data[16:]
         keys = secure.session_keys(key, panel_random)
         if not hmac.compare_digest(secure.reader_cryptogram(keys, panel_random, reader_random), proof):
@@ -321,7 +304,8 @@ class Reader:
         self._tries = self._busy = 0
         if self.phase is not Phase.BEGINNING or self._script:
             return []
-        self.phase, self._probes = Phase.POLLING, 0
+        self.phase = Phase.POLLING
+        self._met = self._refreshed = self.polled
         self.facts.online = True
         self.facts.trouble = self.facts.trouble if self.facts.install else ""
         self.facts.changed += 1
@@ -333,7 +317,11 @@ class Reader:
         if reason == words.CHECKSUM:
             return self.missed(now, why)
         if reason == words.SEQUENCE:
-            return self._end(now, DeviceTimeout(why, next_step="nothing: the conversation begins anew"), wait_s=_SOON_S)
+            return self._end(
+                now,
+                DeviceTimeout(why, next_step="nothing: the conversation begins anew"),
+                is_soon=self.phase is Phase.POLLING,
+            )
         if sent.code in (CHLNG, SCRYPT) or (reason == words.BLOCK and self._channel is not None):
             return self._channel_lost(now, why)
         if reason == words.WANTS_CHANNEL and self._key is None:
@@ -343,33 +331,36 @@ class Reader:
             status = "BadUserAccessDenied" if reason in (words.BLOCK, words.WANTS_CHANNEL) else "BadNotSupported"
             step = "see what the reader can do in its data sheet"
             self._settle(DeviceRefused(why, code=reason, status=status, next_step=step))
-        return self._answered()  # a status command that it does not know is passed over
+        if sent.code in self._statuses:
+            self._statuses.remove(sent.code)
+        return self._answered()  # what it does not know is passed over
 
     def _channel_lost(self, now: float, why: str) -> list[Told]:
         """The conversation begins anew, and never in plain."""
         was_secure = self._channel is not None
         self._failed_channels += not was_secure
+        tries_other_key = not was_secure and self._may_install and self._failed_channels % 2 == 1
         self.facts.trouble = f"no secure channel: {why}"
         told = self._end(
             now,
             DeviceTimeout(
                 self.facts.trouble, next_step="check the device's key; a new reader is given one with keyset"
             ),
-            wait_s=_SOON_S if was_secure or (self._may_install and self._failed_channels % 2) else None,
+            is_soon=self.phase is Phase.POLLING or tries_other_key,
         )
         news, self._is_refused = not self._is_refused, True
         return [Told({"status": "secure", "active": False}), *told] if news else told
 
-    def _end(self, now: float, error: DeviceError, *, wait_s: float | None = None) -> list[Told]:
-        """The conversation is over. The next one begins after `wait_s`, or later with every failure."""
+    def _end(self, now: float, error: DeviceError, *, is_soon: bool = False) -> list[Told]:
+        """The conversation is over. The next one begins at once, or later with every failure."""
         facts, was_online = self.facts, self.facts.online
-        if was_online:
+        if was_online and now - self._met > _STEADY_S:
             self._probes = 0
-        if wait_s is None:
-            wait_s = _PROBES_S[min(self._probes, len(_PROBES_S) - 1)]
-            self._probes += 1
+        elif was_online:
+            is_soon = False
+        self.due = now + (_SOON_S if is_soon else _PROBES_S[min(self._probes, len(_PROBES_S) - 1)])
+        self._probes += not is_soon
         self.phase = Phase.GONE
-        self.due = now + wait_s
         self._current, self._channel, self._keys = None, None, None
         self._tries = self._busy = 0
         facts.online = facts.secure = facts.install = False
@@ -390,15 +381,4 @@ class Reader:
     def begin_anew(self, now: float) -> None:
         """After KEYSET or COMSET was taken: from sequence 0, with the reader's own key."""
         self._failed_channels = 0
-        self._end(now, DeviceTimeout("the reader begins anew", next_step="send it again"), wait_s=_SOON_S)
-
-
-def _changes(name: str, before: tuple[bool | None, ...], now: tuple[bool, ...]) -> list[Told]:
-    """What is another than before; at first what is active."""
-    old = (*before, *(None for _ in range(len(now) - len(before))))
-    numbered = name in ("input", "output")
-    return [
-        Told({"status": name, "active": is_on, **({"number": at} if numbered else {})})
-        for at, (was, is_on) in enumerate(zip(old, now, strict=False))
-        if was is not is_on and not (numbered and was is None and not is_on)
-    ]
+        self._end(now, DeviceTimeout("the reader begins anew", next_step="send it again"), is_soon=True)

@@ -23,8 +23,9 @@ from drivers.serial_line import LineInterrupted, LineOwner
 
 from . import secure, words
 from .cycle import GAP_CHARS, Cycle
+from .facts import Order, Told
 from .masking import masking
-from .reader import ACK, COM, OSTATR, Order, Reader, Told
+from .reader import ACK, COM, OSTATR, Reader
 
 _FIRST_CONTACT_S = 3.0
 _ORDER_S = 5.0
@@ -233,6 +234,9 @@ class OsdpSession:
         self._changed.set()
 
     def _tell(self, reader: Reader, listened: Listened, told: Told) -> None:
+        if told.fault:
+            self._unread(listened, told.fault)
+            return
         source = source_of(listened.events, told.message)
         if source is None or source.event is None:
             return
@@ -247,8 +251,7 @@ class OsdpSession:
                     listened.credential.of_bits(card.bits) if card else listened.credential.of_text(told.text or "")
                 )
             except CredentialError as error:
-                self.counts.errors["card"] = self.counts.errors.get("card", 0) + 1
-                _log.warning("a card could not be read", device=listened.address.device, reason=str(error))
+                self._unread(listened, str(error))
                 return
             if card is not None and source.event == "card.read":
                 data["bits"] = len(card.bits)
@@ -270,6 +273,10 @@ class OsdpSession:
             del self._waiting[0]
             self.dropped += 1
         self._news.set()
+
+    def _unread(self, listened: Listened, reason: str) -> None:
+        self.counts.errors["card"] = self.counts.errors.get("card", 0) + 1
+        _log.warning("what a reader told could not be read", device=listened.address.device, reason=reason)
 
     def _wake(self) -> None:
         self._news.set()
@@ -316,7 +323,7 @@ def value_of(reader: Reader, fact: str) -> Raw | PointFault:
     name, _, number = fact.partition(":")
     value: Raw | None
     if number:
-        states = facts.inputs if name == "input" else facts.outputs
+        states: tuple[Raw, ...] = {"input": facts.inputs, "output": facts.outputs, "reader": facts.readers}[name]
         value = states[int(number)] if int(number) < len(states) else None
     elif fact in ("tamper", "power_fault"):
         value = facts.tamper if fact == "tamper" else facts.power

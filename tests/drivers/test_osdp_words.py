@@ -10,7 +10,9 @@ from device_profiles.errors import ConfigError, DeviceMismatch
 from drivers.osdp import frame as wire
 from drivers.osdp import words
 from drivers.osdp.cycle import Finder
+from drivers.osdp.facts import Phase
 from drivers.osdp.masking import masked
+from drivers.osdp.reader import Reader
 
 BITS = st.text("01", min_size=1, max_size=128)
 
@@ -85,11 +87,20 @@ def reply(code: int = 0x40, data: bytes = b"", sequence: int = 1, address: int =
     return wire.encode(wire.Frame(address, code, data, sequence, is_reply=True))
 
 
+def polled(sequence: int) -> Reader:
+    """Reader 5, just polled with this sequence."""
+    reader, now = Reader(5, None), 0
+    while reader.next() and (reader.phase is not Phase.POLLING or now != sequence):
+        reader.heard(wire.decode(reply(0x41, b"\3", now)), 0.0)
+        now = now % 3 + 1
+    return reader
+
+
 @given(st.binary(max_size=30), st.binary(max_size=30))
 def test_an_answer_is_found_in_whatever_pieces_and_noise(before: bytes, after: bytes) -> None:
     right = reply(0x48, b"\0\1")
     whole = before + right + after
-    finder = Finder(5, 1)
+    finder = Finder(polled(1))
     found: bytes | int = 1
     for end in range(1, len(whole) + 1):
         found = finder(whole[:end])
@@ -103,17 +114,21 @@ def test_an_answer_is_found_in_whatever_pieces_and_noise(before: bytes, after: b
 
 @pytest.mark.parametrize(
     "other",
-    [reply(address=6), reply(sequence=2), reply()[:-1] + b"\0", wire.encode(wire.Frame(5, 0x60, sequence=1))],
-)
+    [
+        reply(address=6), reply(sequence=2), reply()[:-1] + b"\0", wire.encode(wire.Frame(5, 0x60, sequence=1)),
+        reply(0x45, bytes(12)), wire.encode(wire.Frame(5, 0x40, b"", 1, True, True, b"\x16", bytes(4))),
+        b"\xffS\x86\xa0\x05\x05",
+    ],
+)  # fmt: skip
 def test_what_is_no_answer_is_passed_over(other: bytes) -> None:
-    finder = Finder(5, 1)
+    finder = Finder(polled(1))
     assert isinstance(finder(other), int)
     assert finder.reply is None
     assert finder(other + reply()) == reply()
 
 
 def test_busy_has_sequence_0() -> None:
-    assert Finder(5, 2)(reply(0x79, sequence=0)) == reply(0x79, sequence=0)
+    assert Finder(polled(2))(reply(0x79, sequence=0)) == reply(0x79, sequence=0)
 
 
 @given(st.sampled_from([0x50, 0x51, 0x53]), st.binary(min_size=8, max_size=24), st.binary(max_size=4))
