@@ -12,10 +12,19 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import cos, pi, sin, tau
+from typing import Protocol
 
 EPOCH_S = 1_704_067_200.0
 """2024-01-01T00:00:00Z: the day on which every simulated counter stood at its first reading."""
 DAY_S = 86_400.0
+
+
+class Share(Protocol):
+    """A part of 1 over time, and its exact integral from EPOCH_S to `t` in seconds."""
+
+    def value(self, t: float) -> float: ...
+
+    def integral(self, t: float) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,7 @@ class Power:
 
     base_kw: float
     hump_kw: float
-    hump: DayHump
+    hump: Share
     wave: Wave
 
     def kw(self, t: float) -> float:

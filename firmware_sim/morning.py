@@ -1,5 +1,5 @@
-"""A morning at the demo campus: staff arrive by car and on foot, cards are held to readers, doors open, projectors warm up,
-meters count. One process runs all of it; `description` says where each device is.
+"""A morning at the demo campus: staff arrive by car and on foot, cards are held to readers, doors open, lights and air follow
+whoever is there, meters count. One process runs all of it; `description` says where each device is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from firmware_sim.bacnet.server import BacnetServer
 from firmware_sim.cjt188 import CjtMeter
 from firmware_sim.clock import utc_offset_s, world_clock
 from firmware_sim.isapi import PlateCamera, Recorder
@@ -23,6 +24,7 @@ from firmware_sim.isapi_terminal import Terminal
 from firmware_sim.mbus import MbusSlave, heat_meter, water_meter
 from firmware_sim.meter_counting import CountingMeter
 from firmware_sim.meters import MeterLine
+from firmware_sim.morning_plant import Presence, controllers, office_meter
 from firmware_sim.osdp import OsdpLine, OsdpReader
 from firmware_sim.pjlink import PjlinkProjector
 from firmware_sim.reader_strings import Reader, wiegand
@@ -55,6 +57,9 @@ class Morning:
         self.links: dict[str, Any] = {}
         self.devices: list[dict[str, Any]] = []
         self.arrived = 0
+        self.inside: set[int] = set()
+        """Cards of who is in the building now."""
+        self.present = Presence(len(STAFF))
 
     @property
     def description(self) -> dict[str, Any]:
@@ -69,6 +74,7 @@ class Morning:
             self._readers(stack)
             await self._doors(stack)
             await self._cameras(stack)
+            await self._plant(stack)
             self._stack = stack.pop_all()
         self._crowd = asyncio.create_task(self._people(), name="people")
         return self
@@ -104,12 +110,17 @@ class Morning:
         now, offset = world_clock(1.0), utc_offset_s()
         numbers = ("000012345678", "000012345679")
         lives = [CountingMeter(one, "2007", now, offset, began_s=now() - 90 * 86_400) for one in numbers]
+        lives.append(office_meter("000012345680", self.present, now, offset))
         self._line(stack, "rs485-3", MeterLine([life.meter() for life in lives], Wire(2400, "E")), "baud=2400&parity=E")
         for at, number in enumerate(numbers, 1):
             self._add(
                 "rs485-3", "generic-dlt645-2007-three-phase", f"canteen-{at}", f"Canteen meter {at}", "b2/f0/canteen",
                 unit=number, poll=15,
             )  # fmt: skip
+        self._add(
+            "rs485-3", "generic-dlt645-2007-three-phase", "offices-2", "Offices, wing 2", "b1/f2", unit="000012345680",
+            poll=15,
+        )  # fmt: skip
         water = CjtMeter("00111100012345", volume=lambda: self._counted(1234.0, _LITRES_PER_S / 1000))
         heat = CjtMeter("00220000054321", kind=0x20, energy=lambda: self._counted(56_789.0, 12.34 / 3600))
         self._line(stack, "rs485-4", SlaveLine([water, heat], Wire(2400, "E")), "baud=2400&parity=E")
@@ -184,17 +195,46 @@ class Morning:
         self.links["projector-1"] = f"tcp://127.0.0.1:{self._projector.port}"
         self._add("projector-1", "generic-pjlink-2", "projector-1", "Projector, hall 2", "b1/f1/hall2")
 
+    async def _plant(self, stack: AsyncExitStack) -> None:
+        peers = []
+        for device, profile, name in zip(
+            controllers(self.present, time.time, utc_offset_s()),
+            ("generic-bacnet-lighting-panel", "generic-bacnet-ahu", "generic-bacnet-vav"),
+            ("Lights, floor 2", "Air handler, floor 2", "VAV box, floor 2"),
+            strict=True,
+        ):
+            server = BacnetServer(device)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            peers.append(f"{server.host}:{server.port}")
+            self._add("bacnet-floor-2", profile, device.id, name, "b1/f2", unit=device.instance, poll=5)
+        self.links["bacnet-floor-2"] = f"bacnet://127.0.0.1:{_free_udp_port()}?peers={','.join(peers)}"
+
     # What happens.
 
     async def _people(self) -> None:
         for number in itertools.count(1):
             await asyncio.sleep(self._every_s * self._chance.uniform(0.5, 1.5))
-            await self._arrives(number)
+            outside = [card for card in STAFF if card not in self.inside]
+            if not outside or (number % 8 == 0 and self.inside):
+                self._leaves()
+            else:
+                await self._arrives(number, self._chance.choice(outside))
             self.arrived = number
 
-    async def _arrives(self, number: int) -> None:
+    def _leaves(self) -> None:
+        """Somebody goes out again, through the lobby."""
+        card = self._chance.choice(sorted(self.inside))
+        self._turnstile.granted["out"] += 1
+        self._turnstile.walk("out")
+        self._moved(self.inside - {card})
+
+    def _moved(self, inside: set[int]) -> None:
+        self.inside = inside
+        self.present.set(len(inside))
+
+    async def _arrives(self, number: int, card: int) -> None:
         """Somebody comes: now and then by car, always through the lobby, then to a door upstairs or the canteen."""
-        card = self._chance.choice(STAFF)
         if number % 4 == 1:
             self._plates.passes(f"DEMO{card % 10_000:04d}", direction="forward")
             self._gate.act("open")
@@ -206,6 +246,7 @@ class Morning:
         else:
             reader = self._osdp.readers[number // 3 % 2]
             self._osdp.ask(lambda: reader.present(wiegand(card)))
+        self._moved(self.inside | {card})
         door = self._chance.choice(list(self._board.doors))
         if self._board.swipe(card, door):
             self._board.move(door, True)

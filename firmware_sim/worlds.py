@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import atan, degrees, sqrt
 from typing import Protocol
 
-from firmware_sim.curves import EPOCH_S, DayHump, Power, Wave
+from firmware_sim.curves import EPOCH_S, DayHump, Power, Share, Wave
 from firmware_sim.registers import Value
 
 ILLEGAL_VALUE = 3
@@ -85,7 +85,7 @@ class ThreePhase(ReadOnly):
         seed: int,
         *,
         rated_kw: float = 40.0,
-        day: DayHump | None = None,
+        day: Share | None = None,
         base: float = 0.22,
         utc_offset_s: float = 0.0,
     ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from math import cos, pi, tau
 
-from firmware_sim.curves import DAY_S, DayHump, Wave
+from firmware_sim.curves import DAY_S, Share, Wave
 from firmware_sim.worlds import people
 
 WEATHER_SEED = 20
@@ -52,7 +52,7 @@ class World:
         self.rng = random.Random(seed)
         self.utc_offset_s = utc_offset_s
         self.weather = Weather(utc_offset_s)
-        self.crowd: DayHump = people(seed, utc_offset_s)
+        self.crowd: Share = people(seed, utc_offset_s)
         self.out: dict[str, float] = {}
         self.program: dict[str, float] = {}
         self.inputs: dict[str, float] = {}

@@ -184,7 +184,7 @@ class VavBox(World):
         zone = out.get("zone_f", target)
         cool = self._cool.run(zone - out["cooling_sp"], dt)
         heat = self._heat.run(out["heating_sp"] - zone, dt)
-        least, most = (self.take("flow_min", 150.0) if occupied else 0.0), self.take("flow_max", 800.0)
+        least, most = self._least_cfm(t, occupied=occupied), self.take("flow_max", 800.0)
         out["flow_sp"] = least + (most - least) * cool / 100 if most > least else least
         program["damper"] = min(100.0, 100 * out["flow_sp"] / (1000.0 * self._size))
         program["reheat"] = heat
@@ -200,6 +200,10 @@ class VavBox(World):
             out["state"] = self.COOLING
         else:
             out["state"] = self.HEATING if heat > 2 else self.SATISFIED if flow > 20 else self.SHUT
+
+    def _least_cfm(self, t: float, *, occupied: bool) -> float:
+        """Air that the zone gets whatever its temperature."""
+        return self.take("flow_min", 150.0) if occupied else 0.0
 
 
 class VavFloor(World):

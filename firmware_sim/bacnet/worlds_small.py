@@ -143,14 +143,17 @@ class LightingPanel(World):
         out["door"] = 0.0
         scene, swept = int(self.take("scene", 2)), self.take("sweep") > 0
         for n, rated in enumerate(self._rated, 1):
-            lit = not swept and (
-                scene == 3 or (scene == 2 and (out["lux"] < 4500 or n % 2 == 0)) or (scene == 4 and n == 1)
-            )
+            lit = not swept and self._is_wanted(n, scene, t)
             self.program[f"c{n}_switch"] = float(lit)
             on = self.take(f"c{n}_switch") > 0
             out[f"c{n}_on"] = float(on)
             out[f"c{n}_kw"] = rated * (0.1 + 0.9 * self.take(f"c{n}_level", 100.0) / 100) if on else 0.0
             self.count(f"c{n}_hours", dt / 3600 if on else 0.0, 0.0)
+
+    def _is_wanted(self, n: int, scene: int, t: float) -> bool:
+        """Whether the programme lights a circuit."""
+        working = scene == 2 and (self.out["lux"] < 4500 or n % 2 == 0)
+        return working or scene == 3 or (scene == 4 and n == 1)
 
 
 class LiftBank(World):

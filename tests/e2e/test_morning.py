@@ -18,6 +18,8 @@ METERS = {
     "canteen-1": "energy_active_import", "water-1": "volume", "heat-2": "heat_energy", "heat-1": "heat_energy",
     "water-2": "volume", "projector-1": "power_state", "reader-1": "online", "doors-floor-2": "door_open_1",
     "barrier-1": "gate_state", "recorder-1": "channels_online", "terminal-canteen": "online",
+    "lights-floor-2": "lighting_on_1", "ahu-floor-2": "supply_fan_power", "vav-floor-2": "supply_air_flow",
+    "offices-2": "power_active",
 }  # fmt: skip
 EXPECTED = {
     "reader-1": "card.read", "reader-2": "card.read", "reader-lobby": "card.read", "turnstile-1": "gate.pass",
@@ -73,6 +75,32 @@ def test_what_happens_arrives_once_and_no_card_in_clear(campus: Campus) -> None:
     assert len(cards) <= len(STAFF)
     devices = {row["id"]: row for row in ask(campus.socket, "status")["devices"]}
     assert {name for name, row in devices.items() if row["state"] not in ("ok", "degraded")} == set()
+
+
+@pytest.mark.timeout(240)
+def test_lights_plant_and_meter_follow_the_people(campus: Campus) -> None:
+    def seen() -> dict[str, float]:
+        latest = {(row["device"], row["point"]): row["value"] for row in get(campus, "/api/v1/latest")}
+        lit = [latest.get(("lights-floor-2", f"lighting_on_{n}")) for n in range(1, 9)]
+        return {
+            "lit": sum(bool(each) for each in lit),
+            "level": latest.get(("lights-floor-2", "lighting_level_command_1")) or 0,
+            "fan": latest.get(("ahu-floor-2", "supply_fan_power")) or 0,
+            "air": latest.get(("vav-floor-2", "supply_air_flow")) or 0,
+            "occupied": latest.get(("vav-floor-2", "zone_occupied")) or 0,
+            "power": latest.get(("offices-2", "power_active")) or 0,
+        }
+
+    until(lambda: seen()["lit"], "the first light", timeout_s=60)
+    before = seen()
+    now: dict[str, float] = {}
+
+    def follows() -> bool:
+        now.update(seen())
+        return bool(now["occupied"]) and all(now[name] > before[name] for name in before if name != "occupied")
+
+    until(follows, f"more light, air and power than {before}", timeout_s=150)
+    assert 0 < now["level"] <= 100
 
 
 def test_no_card_stands_anywhere_on_the_disk(campus: Campus) -> None:
