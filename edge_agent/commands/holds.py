@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from device_profiles.errors import CommandRefused, DeviceError, LinkError, StoreUnavailable
+from device_profiles.errors import PlantroomError
 from edge_agent.commands import act
 from edge_agent.commands.book import Hold, Step
 from edge_agent.commands.desk import Desk
@@ -85,7 +85,7 @@ class Holds:
             entry[1].add_done_callback(self._replaced.discard)
 
     async def release(self, hold: Hold, why: str) -> None:
-        """Gives a point back now. Raises CommandRefused, DeviceError, LinkError, TimeoutError; the hold then goes on."""
+        """Gives a point back now. Raises PlantroomError, TimeoutError; the hold then goes on."""
         desk = self._desk
         target = desk.find(hold.device, hold.point)
         until = desk.clock.monotonic() + _LIMIT_S
@@ -112,7 +112,7 @@ class Holds:
     async def _last_try(self, hold: Hold) -> None:
         try:
             await self.release(hold, "the agent ends")
-        except (CommandRefused, DeviceError, LinkError, StoreUnavailable, TimeoutError) as error:
+        except (PlantroomError, TimeoutError) as error:
             _log.warning("a hold outlasts the agent; its next start ends it", target=hold.target, reason=str(error))
 
     async def _end_on_time(self, hold: Hold) -> None:
@@ -127,7 +127,7 @@ class Holds:
                     await self.release(hold, why)
                     self._running.pop(hold.target, None)
                 return
-            except (CommandRefused, DeviceError, LinkError, StoreUnavailable, TimeoutError) as error:
+            except (PlantroomError, TimeoutError) as error:  # a ConfigError too: the profile may have changed meanwhile
                 tries += 1
                 self._failed(hold, tries, str(error))
             await desk.clock.sleep(backoff.next_s())

@@ -33,17 +33,19 @@ async def check_interlocks(target: Target, interlocks: Sequence[Interlock]) -> t
     for interlock in interlocks:
         device_id, _, point_id = interlock.point.rpartition("/")
         value, age_s, status = None, 0.0, "BadNoData"
-        own = target.other(point_id) if device_id in ("", target.device.id) else None
-        if own is not None:
-            heard = await read_now(target, [own])
-            value, status = meaning(await converter_of(target, own), heard.get(own.id, PointFault("BadNoData")))
+        point = target.other(point_id) if device_id in ("", target.device.id) else None
+        if point is not None:
+            heard = await read_now(target, [point])
+            value, status = meaning(await converter_of(target, point), heard.get(point.id, PointFault("BadNoData")))
         else:
+            other = target.elsewhere(device_id, point_id)
+            point = other.point if other is not None else None
             found = target.fresh(device_id or target.device.id, point_id)
             if found is None or found[1] > interlock.max_age:
-                found = await _read_elsewhere(target, device_id, point_id) or found
+                found = await _read(other) or found
             if found is not None:
                 value, age_s, status = found
-        one = Held(interlock, value, age_s, _holds(interlock, own, value, age_s, status))
+        one = Held(interlock, value, age_s, _holds(interlock, point, value, age_s, status))
         held.append(one)
         if not one.holds:
             raise CommandRefused(
@@ -52,9 +54,8 @@ async def check_interlocks(target: Target, interlocks: Sequence[Interlock]) -> t
     return tuple(held)
 
 
-async def _read_elsewhere(target: Target, device_id: str, point_id: str) -> tuple[Value | None, float, str] | None:
+async def _read(other: Target | None) -> tuple[Value | None, float, str] | None:
     """What another device says now; None when it cannot be asked or does not answer."""
-    other = target.elsewhere(device_id, point_id)
     if other is None:
         return None
     try:

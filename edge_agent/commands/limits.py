@@ -171,7 +171,7 @@ def _ordinal(point: Point, value: Any, where: str) -> int:
                 return ordinal
         step = did_you_mean(value, labels.values()) if labels else "give its number: this point has no labels"
         raise _refused(f"no label {shown(value)}", where, step)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:  # NaN and infinity, too
         raise _refused(f"{shown(value)} is no ordinal", where, "give a label or its number")
     ordinal = int(value)
     if labels is not None and ordinal not in labels:

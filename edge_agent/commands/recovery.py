@@ -11,7 +11,7 @@ from collections import defaultdict
 
 import structlog
 
-from device_profiles.errors import CommandRefused, DeviceError, LinkError, StoreUnavailable
+from device_profiles.errors import CommandRefused, PlantroomError, StoreUnavailable
 from edge_agent.commands.book import Hold, Kept, Record
 from edge_agent.commands.desk import Desk
 from edge_agent.commands.holds import Holds
@@ -100,7 +100,7 @@ class Recovery:
                 _log.info("a command was settled by reading", id=done.id, st=done.st)
                 records = records[1:]
                 continue
-            except (CommandRefused, DeviceError, LinkError, StoreUnavailable) as error:
+            except PlantroomError as error:
                 _log.debug("not settled yet", target=target, reason=str(error))
             pause_s = backoff.next_s()
             if clock.monotonic() + pause_s > until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -74,6 +75,8 @@ def test_what_the_converter_reads_is_written_back_as_it_was(raw: int, places: in
         ({"type": "u16", "max": 30, "write": {"max": 25}}, 26, "outside - to 25"),
         ({"type": "bool", "table": "coil"}, 2, "neither on nor off"),
         ({"labels": {1: "off", 2: "heat"}}, 3, "there are 1 off, 2 heat"),
+        ({"labels": {1: "off", 2: "heat"}}, math.inf, "no ordinal"),
+        ({"labels": {1: "off", 2: "heat"}}, math.nan, "no ordinal"),
         ({"labels": {1: "off", 2: "heat"}}, "heta", "did you mean 'heat'"),
     ],
 )

@@ -118,12 +118,13 @@ async def test_an_interlock_blocks(tmp_path: Path) -> None:
         assert (await world.write(21, "c2"))["st"] == "succeeded"
 
 
+@pytest.mark.parametrize("wanted", [1, "Runs"])
 @pytest.mark.parametrize(("running", "st"), [(1, "succeeded"), (0, "rejected")])
 async def test_an_interlock_on_a_device_that_was_not_heard_for_long_is_read_now(
-    tmp_path: Path, running: int, st: str
+    tmp_path: Path, running: int, st: str, wanted: int | str
 ) -> None:
-    fan = replace(device("fan-1", (point("running"),)), unit=2)
-    rules = {"interlocks": [{"point": "fan-1/running", "equals": 1}]}
+    fan = replace(device("fan-1", (point("running", labels={0: "stands", 1: "runs"}),)), unit=2)
+    rules = {"interlocks": [{"point": "fan-1/running", "equals": wanted}]}
     async with World(tmp_path, points=(point("setpoint", access="rw", write=rules),), others=(fan,)) as world:
         world.driver.devices[2] = FakeDevice({"running": running})
         world.fresh["fan-1", "running"] = (1, 900.0, "Good")  # it reports its changes, and nothing has changed

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from device_profiles.errors import DeviceTimeout
+from device_profiles.errors import ConfigError, DeviceTimeout
 from edge_agent.commands.book import Book
 from tests.edge_agent.command_world import World, code_of
 from tests.edge_agent.poll_world import point
@@ -125,11 +125,14 @@ async def test_a_step_of_the_clock_moves_no_end(tmp_path: Path) -> None:
         assert world.fake.slots["setpoint"] == {}
 
 
-async def test_what_cannot_be_given_back_is_tried_for_ever_and_raises_an_alarm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trouble", [DeviceTimeout("no answer"), ConfigError("the profile says otherwise now")])
+async def test_what_cannot_be_given_back_is_tried_for_ever_and_raises_an_alarm(
+    tmp_path: Path, trouble: Exception
+) -> None:
     async with World(tmp_path, points=SLOTS) as world:
         with_slots(world)
         await world.write(25, for_s=5, args={"hold_s": 60})
-        world.fake.write_error = DeviceTimeout("no answer")
+        world.fake.write_error = trouble
         await world.clock.advance(4 * 3600)
         [(device, data)] = world.sink.named("alarm.raised")
         assert (device, data["id"], data["sev"]) == ("ahu-1", "release_failed", "high")
