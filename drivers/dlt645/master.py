@@ -58,6 +58,8 @@ class Edition:
     """A follow-on request and its answer end with a frame number."""
     energy: int
     """The total that every meter has, and no two have alike."""
+    energies: int
+    """The block of it and its tariffs."""
     probes: tuple[int, ...]
     """Identifiers that nearly every meter answers, in the order of trying."""
 
@@ -69,9 +71,12 @@ EDITION_2007 = Edition(
     0x12,
     True,
     0x00010000,
+    0x0001FF00,
     (0x04000401, 0x04000101, 0x04000102, 0x00010000, 0x02010100, 0x00000000),
 )
-EDITION_1997 = Edition("dlt645-1997", 2, 0x01, 0x02, False, 0x9010, (0xC032, 0xC010, 0xC011, 0x9010, 0xB611, 0x9020))
+EDITION_1997 = Edition(
+    "dlt645-1997", 2, 0x01, 0x02, False, 0x9010, 0x901F, (0xC032, 0xC010, 0xC011, 0x9010, 0xB611, 0x9020)
+)
 
 
 class ReplyFinder:
@@ -213,16 +218,17 @@ class Master:
         line.send(wire.encode(wire.Frame(wire.BROADCAST, control, data)))
         line.stay_quiet(_BROADCAST_PAUSE_S)
 
-    def address(self, line: Line, asked: str) -> Whose:
-        """Who answers to an address with A in it.
+    def address(self, line: Line, asked: str, di: int | None = None) -> Whose:
+        """Who answers to an address with A in it, asked for its number or for another identifier.
 
         Raises DeviceError, LinkError: DeviceMismatch where several answers spoil each other.
         """
         size = self._edition.di_size
-        key = self._edition.probes[0].to_bytes(size, "little")
+        number = self._edition.probes[0]
+        key = (number if di is None else di).to_bytes(size, "little")
         self._settle(line, asked)
         reply = self._once(line, asked, self._edition.read, key, key, any_answer=True)
-        says = bcd.digits(reply.data[size : size + 6]) if not reply.is_error else None
+        says = bcd.digits(reply.data[size : size + 6]) if not reply.is_error and di in (None, number) else None
         if "A" not in asked:
             return Whose(reply.address, True, says)
         line.stay_quiet(self._link.timeout_s)

@@ -68,8 +68,9 @@ class Dlt645Session(Dlt645Abilities):
         """Numbers of the meters on the line, by their lowest two digits upwards. Where several answer, one after the other or
         spoiling each other, two more digits are asked for. `tell` hears each pattern and how many are found. Raises LinkError.
 
-        Two that answer in the same instant can look like one of them, with a right sum: so whoever seems to be alone is asked for
-        his energy too, by the pattern and by his number, and two energies are not alike.
+        Two that answer in the same instant can look like one of them, or like a third, with a right sum. So whoever seems to be
+        alone is asked for his energies too, by the pattern and by his number, and for more by the pattern: each answer has another
+        sum, and it is unlikely that two meters vanish behind one in all of them.
         """
         found: set[str] = set()
         tails = [""]
@@ -107,9 +108,10 @@ class Dlt645Session(Dlt645Abilities):
             number = whose.says or ""
             if not number or not fits(pattern, number) or not await self._answers(number):
                 return "", False
-        if not whose.is_alone or "A" not in pattern:
+        if "A" not in pattern:
             return number, whose.is_alone
-        return number, await self._is_alone(pattern, number)
+        is_alone = await self._is_alone(pattern, number)
+        return ("", False) if is_alone is None else (number, is_alone and whose.is_alone)
 
     async def _answers(self, number: str) -> bool:
         try:
@@ -117,21 +119,38 @@ class Dlt645Session(Dlt645Abilities):
         except DeviceError:
             return False
 
-    async def _is_alone(self, pattern: str, number: str) -> bool:
-        """False where the pattern brings another energy than the number does, or a spoilt one."""
+    async def _is_alone(self, pattern: str, number: str) -> bool | None:
+        """False where the pattern brings other energies than the number does, or spoilt ones; None where the number is nobody's:
+        answers in one instant made it up.
+        """
         try:
-            one, two, three = [
-                await self._read(Address(unit), self._edition.energy) for unit in (number, pattern, number)
-            ]
-        except DeviceRefused:
-            return True  # it has none, and said so alone
+            one = await self._energies(number)
+        except DeviceError:
+            return None
+        try:
+            two, three = await self._energies(pattern), await self._energies(number)
+            if two not in (one, three):
+                return False
+            for probe in self._edition.probes[1:]:
+                whose = await self._whose(Address(pattern), probe)
+                if whose.number not in (number, pattern) or not whose.is_alone:
+                    return False
         except DeviceError:
             return False
-        return two in (one, three)
+        return True
 
-    async def _whose(self, device: Address) -> Whose:
+    async def _energies(self, unit: str) -> bytes | None:
+        """The total and its tariffs, or the total alone; None of a meter that has neither, and says so."""
+        for di in (self._edition.energies, self._edition.energy):
+            try:
+                return await self._read(Address(unit), di)
+            except DeviceRefused:
+                continue
+        return None
+
+    async def _whose(self, device: Address, di: int | None = None) -> Whose:
         asked = meter(device.unit)
-        return await self._call(device, lambda line: self._master.address(line, asked))
+        return await self._call(device, lambda line: self._master.address(line, asked, di))
 
 
 @asynccontextmanager

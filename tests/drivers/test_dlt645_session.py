@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -171,40 +170,6 @@ async def test_an_address_with_wildcards_is_answered_by_its_meter() -> None:
             await session.identify(Address("AAAAAAAAAA79"))
         with pytest.raises(ConfigError, match="broadcast"):
             await session.identify(Address("999999999999"))
-
-
-async def test_the_search_finds_meters_that_answer_at_once() -> None:
-    numbers = {"000000000178", "000000000179", "202600000013"}
-    told: list[str] = []
-    async with opened(*(energy_meter("2007", number) for number in numbers), timeout_s=0.02) as session:
-        async with asyncio.timeout(20):
-            found = [number async for number in session.search(lambda pattern, _: told.append(pattern))]
-    assert sorted(found) == sorted(numbers)
-    assert told[0] == "A" * 12
-    assert len(told) == 101
-
-
-async def test_two_meters_whose_answers_overlap_exactly_are_both_found() -> None:
-    """Their numbers and sums differ in bits that a bus lets the first one win: what is heard looks like one right answer."""
-    numbers = {"000000000200", "000000000204"}
-    async with opened(
-        *(energy_meter("2007", number, seed=n) for n, number in enumerate(numbers)), timeout_s=0.02
-    ) as it:
-        async with asyncio.timeout(30):
-            assert {number async for number in it.search()} == numbers
-
-
-@pytest.mark.parametrize("count", [1, 3])
-async def test_meters_that_repeat_the_wildcard_are_found_by_what_they_say(count: int) -> None:
-    numbers = [f"00000000{n}0{n}1" for n in range(count)]
-    meters = [energy_meter("1997", number, seed=5 * n) for n, number in enumerate(numbers)]
-    for one in meters:
-        one.echoes_wildcards = True
-    async with opened(*meters, edition="1997", timeout_s=0.02) as session:
-        async with asyncio.timeout(30):
-            assert sorted([number async for number in session.search()]) == numbers
-        if count == 1:
-            assert await session.identify(Address("AAAAAAAAAAAA")) == {"serial": numbers[0]}
 
 
 def test_bits_of_an_error_and_what_a_wildcard_fits() -> None:
