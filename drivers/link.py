@@ -170,6 +170,8 @@ class LinkConfig:
     """Set on a `bacnet` link, and only there."""
     opcua: OpcUaLink | None = None
     """Set on an `opcua` link, and only there."""
+    notices: int = 0
+    """PJLink: our UDP port where displays of class 2 tell changes; 0 = they are only asked."""
     http: HttpLink | None = None
     """Set on an `http` link, and only there."""
     listen: ListenLink | None = None
@@ -236,6 +238,7 @@ def refused_to_listen(link: LinkConfig, error: OSError) -> LinkRefused:
 
 
 _SERIAL_KEYS = {"baud": int, "stop_bits": int, "data_bits": int}
+_PORT_KEYS = ("notices",)
 _TIME_KEYS = ("timeout_s", "connect_timeout_s", "turnaround_s")
 
 
@@ -298,13 +301,15 @@ def _with_option(link: LinkConfig, key: str, value: str, where: str) -> LinkConf
             return replace(link, **{key: int(value)})  # type: ignore[arg-type]
         if key in _TIME_KEYS:
             return replace(link, **{key: float(value)})  # type: ignore[arg-type]
+        if key in _PORT_KEYS and 0 < int(value) < 65536:
+            return replace(link, **{key: int(value)})  # type: ignore[arg-type]
     except ValueError as error:
         raise ConfigError(f"{key}={value!r} is no number", where=where, next_step=f"give {key} as a number") from error
     if key == "parity" and value.upper() in ("N", "E", "O"):
         return replace(link, parity=value.upper())
     if key == "echo" and value in ("true", "false", "0", "1"):
         return replace(link, echo=value in ("true", "1"))
-    known = ", ".join((*_SERIAL_KEYS, "parity (N, E, O)", "echo (true, false)", *_TIME_KEYS))
+    known = ", ".join((*_SERIAL_KEYS, "parity (N, E, O)", "echo (true, false)", *_TIME_KEYS, *_PORT_KEYS))
     raise ConfigError(f"unknown option {key}={value!r}", where=where, next_step=f"known are {known}")
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -52,6 +53,10 @@ class PjlinkProjector:
             "NAME": "Hall 2 front", "INF1": "Plantroom", "INF2": "SIM-PJ2", "INFO": "simulated",
             "SNUM": "PJ000042", "SVER": "2.10", "IRES": "1920x1080", "RRES": "1920x1200",
         }  # fmt: skip
+        self.tells: tuple[str, int] | None = None
+        """Where it sends what changes, by UDP, as class 2 does."""
+        self.padding = b""
+        """What it fills its packets with."""
         self.asked: list[str] = []
         self.refused_logins = 0
         self.connections = 0
@@ -74,6 +79,13 @@ class PjlinkProjector:
             return 3 if since < self.warm_s else 1
         return 2 if since < self.cool_s else 0
 
+    def tell(self, text: str, host: str = "127.0.0.1") -> None:
+        """`%2POWR=1` and the like, from an address of loopback."""
+        assert self.tells is not None
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.bind((host, 0))
+            own.sendto(text.encode() + b"\r" + self.padding, self.tells)
+
     def switch(self, on: bool) -> bool:
         """False where it warms up or cools down."""
         if self.power in (2, 3):
@@ -81,6 +93,8 @@ class PjlinkProjector:
         if on != self.on:
             self._count()
             self.on, self._changed = on, self._now()
+            if self.tells is not None:
+                self.tell(f"%2POWR={self.power}")
         return True
 
     async def __aenter__(self) -> Self:
@@ -136,7 +150,7 @@ class PjlinkProjector:
                 is_in, line = True, line[32:]
             elif self.password and line[:32].decode("latin-1") == expected:
                 line = line[32:]
-            writer.write(self.answer(line.decode("latin-1")).encode() + b"\r")
+            writer.write(self.answer(line.decode("latin-1")).encode() + b"\r" + self.padding)
             await writer.drain()
 
     def answer(self, line: str) -> str:
@@ -150,11 +164,11 @@ class PjlinkProjector:
             return f"%{level}{word}=ERR1"
         if self.failed and word != "ERST":
             return f"%{level}{word}=ERR4"
-        return f"%{level}{word}={self._body(word, parameter)}"
+        return f"%{level}{word}={self._body(word, parameter, level)}"
 
-    def _body(self, word: str, parameter: str) -> str:
+    def _body(self, word: str, parameter: str, level: str) -> str:
         if parameter == "?":
-            return self._told(word)
+            return self._told(word, level)
         if word == "POWR":
             return "ERR2" if parameter not in ("0", "1") else "OK" if self.switch(parameter == "1") else "ERR3"
         if word in ("INPT", "AVMT", "FREZ") and self.power != 1:
@@ -175,7 +189,7 @@ class PjlinkProjector:
             return "OK"
         return "ERR2"
 
-    def _told(self, word: str) -> str:
+    def _told(self, word: str, level: str) -> str:
         if word in self.texts:
             return self.texts[word] if word != "IRES" or self.power == 1 else "ERR3"
         if word == "POWR":
@@ -186,6 +200,8 @@ class PjlinkProjector:
             return {(False, False): "30", (True, True): "31", (True, False): "11", (False, True): "21"}[
                 self.muted["picture"], self.muted["audio"]
             ]
+        if word == "INPT" and level == "1" and not (self.input.isdigit() and self.input < "60"):
+            return "ERR3"
         if word == "LAMP":
             self._count()
             return " ".join(f"{int(hours)} {int(self.power in (1, 3))}" for hours in self.lamps)

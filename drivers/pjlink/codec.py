@@ -19,6 +19,9 @@ MOST = 136
 """Bytes of the longest line with its CR."""
 _GREETING = re.compile(rb"PJLINK (?:(?P<open>0)|1 (?P<salt>[0-9A-Fa-f]{8})|(?P<refused>ERRA))", re.IGNORECASE)
 _ANSWER = re.compile(rb"%(?P<level>[12])(?P<word>[A-Z0-9]{4})=(?P<body>[^\r\x00]{0,128})", re.IGNORECASE)
+_NOTICE = re.compile(rb"%2(?P<word>LKUP|ERST|POWR|INPT)=(?P<body>[0-9A-Z:-]{1,20})", re.IGNORECASE)
+_PADDING = b"\x00\n "
+"""Some end their lines with CR LF, and some fill their packets with zeros."""
 _INPUT = re.compile(r"[1-6][1-9A-Z]")
 _LAMP = re.compile(r"(?:[0-9]{1,5} [01])(?: [0-9]{1,5} [01]){0,7}")
 _FAULTS = {
@@ -45,6 +48,11 @@ class Refusal:
     code: int
     status: str
     words: str
+
+
+def trimmed(line: bytes) -> bytes:
+    """A line without what no line has."""
+    return line.strip(_PADDING)
 
 
 def salt_of(line: bytes) -> str | None:
@@ -88,6 +96,16 @@ def body_of(command: str, line: bytes) -> str | Refusal | None:
     except UnicodeDecodeError:
         body = match["body"].decode("latin-1")  # class 1 says ASCII, and makers take their own
     return Refusal(*_FAULTS[body.upper()]) if body.upper() in _FAULTS else body
+
+
+def notices_of(data: bytes) -> list[tuple[str, str]]:
+    """(word, body) of what a display tells by itself, LKUP, ERST, POWR or INPT; what is none is left out."""
+    found = []
+    for line in data.split(b"\r")[:8]:
+        match = _NOTICE.fullmatch(line.strip(_PADDING))
+        if match is not None:
+            found.append((match["word"].decode().upper(), match["body"].decode()))
+    return found
 
 
 def value_of(fact: str, body: str) -> Raw | PointFault:

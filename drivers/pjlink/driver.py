@@ -11,6 +11,7 @@ from device_profiles.schema import Point
 from drivers.base import Batch, Layout, Limits, LinkConfig, Trace
 
 from . import codec
+from .notices import Notices
 from .session import Ask, PjlinkSession, connection, fact_of
 
 
@@ -18,6 +19,9 @@ class PjlinkDriver:
     """See drivers.base.Driver."""
 
     protocol: ClassVar[str] = "pjlink"
+
+    def __init__(self) -> None:
+        self._notices = Notices()
 
     def plan(
         self, points: Sequence[Point], limits: Limits, layout: Layout | None, link: LinkConfig
@@ -39,4 +43,8 @@ class PjlinkDriver:
     async def _open(self, link: LinkConfig, trace: Trace | None) -> AsyncIterator[PjlinkSession]:
         async with connection(link, link.where):
             pass
-        yield PjlinkSession(link, trace)
+        session = PjlinkSession(link, trace, self._notices)
+        try:
+            yield session
+        finally:
+            await session.close()

@@ -25,11 +25,14 @@ from device_profiles.errors import (
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.schema import Pjlink, Point
 from device_profiles.secrets import secret_text
-from drivers.base import Address, Batch, Layout, LinkConfig, Standing, Trace, WireCount
+from drivers.base import Address, Batch, Change, Layout, LinkConfig, Standing, Trace, Unsubscribed, WireCount
 
 from . import codec
+from .notices import Notices
 
 _Answer = TypeVar("_Answer")
+_MOST_CHANGES = 100
+_INPUT = "%1INPT"
 _FOREIGN = 8
 """Lines that may come between command and answer (answers that came late) before the display is not believed."""
 
@@ -112,15 +115,22 @@ class Visit:
             raise LinkLost("the display closed the connection", where=where, next_step=step) from error
         session.counts.bytes_in += len(line)
         session.note("<", line[:-1], "")
-        return line[:-1].strip(b"\n")  # some end their lines with CR LF
+        return codec.trimmed(line[:-1])
 
 
 class PjlinkSession:
-    """A Session that identifies and writes (see drivers.base)."""
+    """A Session that identifies, writes and hears what a display of class 2 tells by itself (see drivers.base)."""
 
-    def __init__(self, link: LinkConfig, trace: Trace | None = None) -> None:
+    def __init__(self, link: LinkConfig, trace: Trace | None = None, notices: Notices | None = None) -> None:
         self.link = link
         self.counts = WireCount()
+        self.dropped = 0
+        self._notices = notices or Notices()
+        self._facts: dict[str, dict[str, str]] = {}
+        """Points by fact, by device."""
+        self._told: asyncio.Queue[Change] = asyncio.Queue(_MOST_CHANGES)
+        self._forget: Callable[[], None] | None = None
+        self._level = 0
         self._trace = trace
         self._busy = asyncio.Lock()
 
@@ -136,6 +146,50 @@ class PjlinkSession:
         ask: Ask = batch.plan
         bodies = await self._bodies(device, ask.facts)
         return [_value(fact, bodies[codec.command_of(fact)]) for fact in ask.facts]
+
+    async def close(self) -> None:
+        """Nothing is heard any more."""
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
+
+    async def subscribe(self, device: Address, points: Sequence[Point], layout: Layout | None) -> frozenset[str]:
+        """Listens to what the display tells by itself, where the link says `notices`. No point is the display's to report: it
+        need not know our address, and datagrams are lost. All stay polled, and are heard sooner.
+        """
+        self._facts[device.device] = {fact_of(point): point.id for point in points}
+        if self.link.notices and self._forget is None:
+            self._forget = await self._notices.listen(self.link, self._hear)
+        return frozenset()
+
+    async def unsubscribe(self, device: Address) -> None:
+        """What it tells is not passed on any more."""
+        self._facts.pop(device.device, None)
+
+    async def changes(self) -> AsyncIterator[Sequence[Change | Unsubscribed]]:
+        """See drivers.base.CanSubscribe."""
+        while True:
+            turn = [await self._told.get()]
+            while not self._told.empty():
+                turn.append(self._told.get_nowait())
+            yield turn
+
+    def _hear(self, data: bytes) -> None:
+        for word, body in codec.notices_of(data):
+            self.note("<", f"%2{word}={body}".encode(), "told by itself")
+            for device, points in self._facts.items():
+                found = {point: _value(fact, body) for fact, point in points.items() if _word_of(fact) == word}
+                good = {point: value for point, value in found.items() if not isinstance(value, PointFault)}
+                if len(good) < len(found):
+                    self.fault("bad_notice")
+                elif good:
+                    self._tell(Change(device, tuple(good), list(good.values())))
+
+    def _tell(self, change: Change) -> None:
+        if self._told.full():
+            self._told.get_nowait()
+            self.dropped += 1
+        self._told.put_nowait(change)
 
     async def identify(self, device: Address) -> Mapping[str, str]:
         """Maker, product and name; serial number and software where it is of class 2."""
@@ -181,9 +235,16 @@ class PjlinkSession:
 
         async def ask_all(visit: Visit) -> dict[str, str | codec.Refusal]:
             commands = dict.fromkeys(codec.command_of(fact) for fact in facts)
-            return {command: await visit.ask(command, "?", where) for command in commands}
+            if _INPUT in commands and not self._level:
+                told = await visit.ask("%1CLSS", "?", where)
+                self._level = 2 if told == "2" else 1
+            return {command: await visit.ask(self._own(command), "?", where) for command in commands}
 
         return await self._visit(device, ask_all)
+
+    def _own(self, command: str) -> str:
+        """Inputs of class 2 have letters, and a sixth kind: asked as class 1 those are none."""
+        return _INPUT.replace("%1", "%2") if command == _INPUT and self._level == 2 else command
 
     async def _visit(self, device: Address, work: Callable[[Visit], Awaitable[_Answer]]) -> _Answer:
         where = self._where(device)
@@ -217,6 +278,10 @@ async def connection(link: LinkConfig, where: str) -> AsyncIterator[tuple[asynci
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1):
                 await writer.wait_closed()
+
+
+def _word_of(fact: str) -> str:
+    return codec.command_of(fact)[2:]
 
 
 def fact_of(point: Point) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from device_profiles.errors import ConfigError, DeviceMismatch, DeviceRefused, D
 from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
 from device_profiles.secrets import Secret
-from drivers.base import Address, CanIdentify, CanRehearse, CanWrite, Limits, LinkConfig
+from drivers.base import Address, CanIdentify, CanRehearse, CanSubscribe, CanWrite, Limits, LinkConfig
+from drivers.link import parse_link
 from drivers.pjlink import codec
 from drivers.pjlink.driver import PjlinkDriver
 from drivers.pjlink.session import PjlinkSession
@@ -51,7 +55,7 @@ async def test_reads_all_that_it_tells_in_one_visit() -> None:
             "other_health": 0, "model_text": "SIM-PJ2", "picture_frozen": False, "filter_hours": 88,
             "serial_text": "PJ000042", "firmware_text": "2.10", "resolution_text": "1920x1080",
         }  # fmt: skip
-        assert len(projector.asked) == len(set(projector.asked)) == 11, "each command once"
+        assert len(projector.asked) == len(set(projector.asked)) == 12, "each command once, and the class"
         assert projector.connections == 2, "a look when the link is opened, and one visit"
         assert isinstance(session, CanIdentify | CanWrite | CanRehearse)
         assert await session.identify(HALL) == {
@@ -194,3 +198,73 @@ def test_every_answer_of_the_specification() -> None:
     for fact, body in (("power", "4"), ("input", "10"), ("error:fan", "00000"), ("lamp_hours:1", "123456 1")):
         with pytest.raises(codec.BadLine):
             codec.value_of(fact, body)
+
+
+async def test_inputs_of_class_2_are_asked_as_such() -> None:
+    for level, text, number in ((2, "3A", 310), (2, "61", 61), (1, "31", 31)):
+        async with PjlinkProjector(level=level) as projector, session_of(projector) as session:
+            projector.switch(True)
+            projector.input = text
+            assert (await values(session))["input_source"] == number
+            await values(session)
+            assert sum("CLSS" in line for line in projector.asked) == 1, "the class is asked once"
+
+
+async def test_packets_filled_with_zeros_and_strange_lines_between() -> None:
+    async with PjlinkProjector() as projector, session_of(projector) as session:
+        projector.padding = b"%2LKUP=00:11:22:33:44:55\r\n\x00\x00\x00"
+        assert (await values(session))["power_state"] == 0
+
+
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_what_a_display_tells_by_itself_is_heard_at_once() -> None:
+    port = free_udp_port()
+    link = parse_link(f"tcp://127.0.0.1:4352?notices={port}")
+    driver = PjlinkDriver()
+    async with PjlinkProjector() as projector:
+        link = replace(link, port=projector.port)
+        projector.tells = ("127.0.0.1", port)
+        async with driver.open(link) as session, driver.open(link) as other:
+            assert isinstance(session, CanSubscribe)
+            assert await session.subscribe(HALL, SECOND.points, None) == frozenset(), "all stay polled"
+            await other.subscribe(Address(1, "another"), SECOND.points, None)
+            projector.tell("%2POWR=2", host="127.0.0.2")  # a stranger
+            for nonsense in ("%2POWR=9", "%1POWR=1", "%2ERST=9", "%2SRCH", "\x00" * 600, "%2LKUP=00:11:22:33:44:55"):
+                projector.tell(nonsense)
+            projector.padding = b"\x00\x00"
+            projector.switch(True)
+            projector.tell("%2INPT=3A\r%2ERST=010002")
+            heard: list[Any] = []
+            async with asyncio.timeout(5):
+                async for turn in session.changes():
+                    heard += turn
+                    if len(heard) >= 3:
+                        break
+            assert [dict(zip(each.points, each.values, strict=True)) for each in heard] == [
+                {"power_state": 1}, {"input_source": 310},
+                {"fan_health": 0, "lamp_health": 1, "temperature_health": 0, "cover_health": 0, "filter_health": 0,
+                 "other_health": 2},
+            ]  # fmt: skip
+            assert {each.device for each in heard} == {"projector-1"}
+            assert session.counts.errors == {"bad_notice": 2}
+        await asyncio.sleep(0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(("0.0.0.0", port))  # it is free again
+            with pytest.raises(LinkRefused, match="cannot listen"):
+                async with driver.open(link) as session:
+                    await session.subscribe(HALL, SECOND.points, None)
+    with pytest.raises(ConfigError, match="notices"):
+        parse_link("tcp://127.0.0.1:4352?notices=70000")
+
+
+@given(st.binary(max_size=600))
+def test_no_datagram_brings_down_the_session(data: bytes) -> None:
+    session = PjlinkSession(LinkConfig("hall", "tcp"))
+    session._facts["projector-1"] = {"power": "power_state", "error:fan": "fan_health"}
+    session._hear(data)
+    session._hear(b"%2POWR=" + data)
