@@ -13,8 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from device_profiles.yamlfile import read_yaml
+from drivers.link import LINK_KINDS
+from edge_agent.cli import invoke
 from edge_agent.cli.schema import File, schema_of
 from edge_agent.config.load import load_config, load_drivers
 from edge_agent.line_load import link_loads
@@ -46,6 +50,74 @@ def test_agent_yaml(etc: Path) -> None:
     assert by_id["server-room"].codes == {"energy": "01D00"}
     loads = link_loads(config.links, [device for device in config.devices if device.link], load_drivers(config.devices))
     assert all(load.share < 0.8 for load in loads if load.link.is_line)
+
+
+_EXAMPLE = re.compile(r"^\s*# +(- \{|[a-z][a-z0-9_-]*:(\s|$))")
+
+
+def uncommented(text: str) -> str:
+    """The example with every line that is commented out in force: what begins like a key or an entry of a list is one."""
+    head, *lines = text.splitlines(keepends=True)
+    return head + "".join(re.sub(r"# ", "", line, count=1) if _EXAMPLE.match(line) else line for line in lines)
+
+
+def test_what_is_commented_out_in_agent_yaml(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each link kind, each protocol: `plantroom check` takes them all. Missing are the serial adapters and the box's address."""
+    path = etc / "agent.yaml"
+    text = uncommented(path.read_text())
+    assert text.count("\n  - {id: ") > 15
+    path.write_text(text)
+    for name in set(re.findall(r"(?:secrets|tls)/[a-z0-9-]+(?:\.key)?(?=[},])", text)):
+        secret = etc / name if name.startswith("secrets/") else etc / f"cards-{Path(name).name}"
+        secret.parent.mkdir(exist_ok=True)
+        secret.write_text("00112233445566778899aabbccddeeff\n")
+        secret.chmod(0o640)
+        text = text.replace(name, str(secret.relative_to(etc)))
+    (etc / "opcua-password").write_text("s3cret\n")
+    (etc / "opcua-password").chmod(0o640)
+    key = Ed25519PrivateKey.generate().public_key()
+    (etc / "commands-k1.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    path.write_text(text.replace("tls/commands-k1.pem", "commands-k1.pem"))
+
+    invoke(["check", str(path), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found.get("kind") == "agent", found
+    problems = [f"{each['where']}: {each['what']}" for each in found["problems"]]
+    assert all("there is no port /dev/serial/by-id/" in each for each in problems), problems
+    assert all("cannot listen at 10.20.0.5" in each["what"] for each in found["warnings"]), found["warnings"]
+    config = load_config(path)
+    kinds = {link.kind for link in config.links}
+    assert kinds == set(LINK_KINDS) - {"fake"}
+    protocols = {device.protocol for device in config.devices if device.link}
+    assert protocols >= {
+        "dlt645-2007",
+        "cjt188",
+        "mbus",
+        "osdp",
+        "uhppote",
+        "zkteco-push",
+        "onvif",
+        "isapi",
+        "pjlink",
+        "strings",
+    }
+    assert next(link for link in config.links if link.id == "meters").mixed
+    assert len(config.privacy.keys) == 2
+
+
+_DIAL_IN = (DEPLOY.parent / "docs" / "devices-that-dial-in.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", _DIAL_IN, re.S))
+def test_the_page_on_devices_that_dial_in(block: str, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    for name in re.findall(r"secrets/[a-z0-9.-]+", block):
+        (tmp_path / name).write_text("3f9c00112233445566778899aabbccdd\n")
+        (tmp_path / name).chmod(0o640)
+    head = "agent: {id: gw-01, site: hq, tz: Asia/Shanghai}\nmqtt: {url: mqtt://127.0.0.1}\n"
+    (tmp_path / "agent.yaml").write_text(head + block)
+    (device,) = load_config(tmp_path / "agent.yaml").devices
+    assert device.at, "each is told apart by its address"
 
 
 def test_gateway_yaml(etc: Path) -> None:
