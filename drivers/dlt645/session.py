@@ -69,8 +69,8 @@ class Dlt645Session(Dlt645Abilities):
         spoiling each other, two more digits are asked for. `tell` hears each pattern and how many are found. Raises LinkError.
 
         Two that answer in the same instant can look like one of them, or like a third, with a right sum. So whoever seems to be
-        alone is asked for his energies too, by the pattern and by his number, and for more by the pattern: each answer has another
-        sum, and it is unlikely that two meters vanish behind one in all of them.
+        alone is asked for his energies too, by the pattern and by his number, and for more by the pattern: each answer has its
+        own sum, and it is unlikely that two meters vanish behind one in all of them.
         """
         found: set[str] = set()
         tails = [""]
