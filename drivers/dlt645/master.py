@@ -26,6 +26,7 @@ QUIET_SHARE = 0.5
 """Part of the time limit that a line stays quiet after a timeout."""
 FORGET_TIMES = 20
 """An answer that is later than so many time limits (and 5 s) does not come any more."""
+READ_ADDRESS = 0x13
 _LONGEST_READ = wire.HEAD + 2 + wire.MAX_READ + 4
 _LONGEST_NUMBER = wire.HEAD + 2 + 10 + 4
 _BROADCAST_PAUSE_S = 0.5
@@ -233,6 +234,14 @@ class Master:
             return Whose(reply.address, True, says)
         line.stay_quiet(self._link.timeout_s)
         return Whose(reply.address, not line.settle(), says)
+
+    def read_address(self, line: Line) -> Whose:
+        """Who stands alone on the line, by the 2007 edition's own question for that (13H). Raises DeviceError, LinkError."""
+        self._settle(line, wire.WILDCARD)
+        reply = self._once(line, wire.WILDCARD, READ_ADDRESS, b"", b"", any_answer=True)
+        says = bcd.digits(reply.data[:6]) if not reply.is_error and len(reply.data) >= 6 else None
+        line.stay_quiet(self._link.timeout_s)
+        return Whose(reply.address if "A" not in reply.address or says is None else says, not line.settle(), says)
 
     def _clear(self, line: Line, address: str, key: bytes) -> None:
         """Makes sure that no owed answer can be taken for the next one. Raises DeviceError while that is not sure."""

@@ -13,6 +13,7 @@ from drivers.serial_line import LineAccess, LineOwner
 
 from .abilities import Dlt645Abilities
 from .asking import meter
+from .frame import WILDCARD
 from .master import GAP_CHARS, Edition, Whose, fits
 from .planner import REFUSED, Ask, AskClock
 
@@ -149,8 +150,14 @@ class Dlt645Session(Dlt645Abilities):
         return None
 
     async def _whose(self, device: Address, di: int | None = None) -> Whose:
+        """Who answers. To an address of A only, some meters answer nothing but the question for their address."""
         asked = meter(device.unit)
-        return await self._call(device, lambda line: self._master.address(line, asked, di))
+        try:
+            return await self._call(device, lambda line: self._master.address(line, asked, di))
+        except DeviceTimeout:
+            if asked != WILDCARD or di is not None or self._edition.di_size != 4:
+                raise
+        return await self._call(device, self._master.read_address)
 
 
 @asynccontextmanager

@@ -17,14 +17,20 @@ from tests.drivers.virtual_wire import Piece
 LINK = LinkConfig("line-1", "serial", path="x", baud=2400, parity="E", timeout_s=0.5)
 
 
-def session_with(meters: Sequence[Meter], edition: Edition = EDITION_2007) -> Dlt645Session:
-    """Meters that answer in the same instant: where several do, a 0 on the bus wins over a 1."""
+def session_with(
+    meters: Sequence[Meter], edition: Edition = EDITION_2007, *, whole_only: bool = False
+) -> Dlt645Session:
+    """Meters that answer in the same instant: where several do, a 0 on the bus wins over a 1. `whole_only`: they are read by
+    their whole number only, and say it when asked for it (13H).
+    """
 
     def answer(raw: bytes, _end: float) -> list[Piece]:
         request = take_apart(raw)
         if request is None:
             return []
         address, control, data = request
+        if b"\xaa" in address and whole_only and control != 0x13:
+            return []
         there = [meter for meter in meters if meter.is_meant(address) and not meter.mute]
         replies = [reply for meter in there if (reply := meter.answer(control, data, address)) is not None]
         return [(0.04, b"\xfe" * 4 + overlaid(replies))] if replies else []
@@ -64,3 +70,9 @@ async def test_meters_that_repeat_the_wildcard_are_found_by_what_they_say(count:
     assert sorted([number async for number in session.search()]) == numbers
     if count == 1:
         assert await session.identify(Address("AAAAAAAAAAAA")) == {"serial": numbers[0]}
+
+
+async def test_a_meter_that_only_tells_its_address_is_found_by_that() -> None:
+    session = session_with([energy_meter("2007", "000012345678")], whole_only=True)
+    assert await session.identify(Address("AAAAAAAAAAAA")) == {"serial": "000012345678"}
+    assert [number async for number in session.search()] == ["000012345678"]
