@@ -23,6 +23,13 @@ NAKS: Final = {
     7: "it does not have this biometric type", 8: "it does not have this biometric format",
     9: "it cannot do this command as it was given",
 }  # fmt: skip
+CAPABILITIES: Final = {
+    1: "contact_monitoring", 2: "output_control", 3: "card_data_format", 4: "led_control", 5: "audible_output",
+    6: "text_output", 7: "time_keeping", 8: "check_character", 9: "communication_security", 10: "receive_buffer_bytes",
+    11: "largest_message_bytes", 12: "smart_card", 13: "readers", 14: "biometrics", 15: "secure_pin_entry",
+    16: "osdp_version",
+}  # fmt: skip
+"""Function codes of PDCAP (annex B.5)."""
 CHECKSUM, LENGTH, UNKNOWN, SEQUENCE, BLOCK, WANTS_CHANNEL, CONTENT = 1, 2, 3, 4, 5, 6, 9
 CAP_INTEGRITY, CAP_SECURITY = 8, 9
 _COMMANDS: Final = {"led": 0x69, "buzzer": 0x6A, "text": 0x6B, "output": 0x68, "comset": 0x6E, "keyset": 0x75}

@@ -88,6 +88,70 @@ def test_a_built_frame_is_read_back(
     assert (found.parts[0].start, found.parts[-1].end) == (0, len(raw))
 
 
+def said(code: int, data: str, *, is_reply: bool = False) -> dict[str, object]:
+    (found,) = decoded(wire.encode(wire.Frame(1, code, bytes.fromhex(data), is_reply=is_reply)))
+    assert isinstance(found, Frame)
+    return {one.id: one.value for one in found.values}
+
+
+def test_the_fields_of_commands() -> None:
+    assert said(0x61, "00") == {"reply_type": "standard"}
+    led = said(0x69, "00 01 02 05 05 02 00 1e00 01 0a 00 01 00")
+    assert [led[name] for name in ("reader", "led", "temporary", "temporary_on", "temporary_color", "timer")] == [
+        0, 1, "set", 0.5, "green", 3.0,
+    ]  # fmt: skip
+    assert [led[name] for name in ("permanent", "permanent_on", "permanent_off", "permanent_color")] == [
+        "set",
+        1.0,
+        0.0,
+        "red",
+    ]
+    assert said(0x68, "00 05 3200 01 01 0000") == {
+        "output": 0, "control": "on for a time", "timer": 5.0, "output_2": 1, "control_2": "off, ends a timer", "timer_2": 0.0,
+    }  # fmt: skip
+    assert said(0x6A, "00 02 05 05 03") == {"reader": 0, "tone": "default", "on": 0.5, "off": 0.5, "count": 3}
+    assert said(0x6B, "00 03 05 01 02 02 4869")["display_text"] == "Hi"
+    assert said(0x6E, "05 00960000") == {"address": 5, "baud_rate": 38400}
+    assert said(0x75, "01 10" + "11" * 16) == {"key_type": "SCBK", "key_bytes": 16}
+    assert said(0x76, "b0b1b2b3b4b5b6b7") == {"panel_random": "b0b1b2b3b4b5b6b7"}
+    assert said(0x7B, "0005") == {"receive_bytes": 1280}
+    assert said(0x7C, "01 00100000 80000000 0200 abcd") == {
+        "file_type": 1, "total_bytes": 4096, "offset": 128, "fragment_bytes": 2, "fragment": "abcd",
+    }  # fmt: skip
+    assert said(0x80, "00068e 01 02") == {"vendor": "00068e", "vendor_data": "0102"}
+    assert said(0xA3, "5fc102 01 0000") == {"object_id": "5fc102", "element_id": 1, "offset": 0}
+    assert said(0xA7, "e803") == {"keep_active": 1000}
+
+
+def test_the_fields_of_replies() -> None:
+    assert said(0x41, "09", is_reply=True) == {"nak": "it cannot do this command as it was given"}
+    assert said(0x46, "080100 0a0004 0d0101", is_reply=True) == {
+        "check_character_level": 1, "check_character_number": 0, "receive_buffer_bytes": 1024, "readers_level": 1,
+        "readers_number": 1,
+    }  # fmt: skip
+    assert said(0x4B, "0002", is_reply=True) == {"reader_status_0": "normal", "reader_status_1": "tamper"}
+    assert said(0x51, "00 00 03 313233", is_reply=True)["card_text"] == "123"
+    assert said(0x53, "00 02 317f", is_reply=True) == {"reader": 0, "key_count": 2, "keys_text": "1*"}
+    assert said(0x7A, "01 6400 ffff 0001", is_reply=True) == {
+        "action": 1, "delay": 100, "transfer_status": -1, "most_bytes": 256,
+    }  # fmt: skip
+    crypt = said(0x76, "0102030405060708" + "1112131415161718" + "21" * 16, is_reply=True)
+    assert crypt == {
+        "reader_id": "0102030405060708",
+        "reader_random": "1112131415161718",
+        "reader_cryptogram": "21" * 16,
+    }
+
+
+@given(CODES, st.binary(max_size=40))
+def test_whatever_the_data_are_their_fields_are_told(code: tuple[bool, int], data: bytes) -> None:
+    is_reply, number = code
+    (found,) = decoded(wire.encode(wire.Frame(1, number, data, is_reply=is_reply)))
+    assert isinstance(found, Frame)
+    assert found.values or not data
+    assert found.facts["name"] == (wire.REPLIES if is_reply else wire.COMMANDS)[number]
+
+
 def test_noise_holds_no_frame() -> None:
     for seed in (1, 2, 3):
         assert not any(isinstance(one, Frame) for one in decoded(random.Random(seed).randbytes(300_000)))
@@ -104,7 +168,7 @@ def test_a_card_that_is_cut_short_is_no_card() -> None:
     raw = wire.encode(wire.Frame(1, 0x50, bytes((0, 1, 26, 0, 0x12)), is_reply=True))
     (found,) = decoded(raw)
     assert isinstance(found, Frame)
-    assert [(one.id, one.value, one.status) for one in found.values][1] == ("card_bits_text", None, "BadDecodingError")
+    assert [(one.id, one.value, one.status) for one in found.values][-1] == ("card_bits_text", None, "BadDecodingError")
 
 
 @pytest.mark.parametrize(
