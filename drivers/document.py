@@ -17,6 +17,10 @@ MAX_DEPTH = 32
 MAX_ELEMENTS = 20_000
 _CONDITION = re.compile(r"([^\[\]]+)\[([^=\[\]]+)=([^\[\]]*)\]")
 _NOT_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[^\[\]{}"]+', re.DOTALL)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_NATIONAL = re.compile(r"charset=[\"' ]*gb", re.IGNORECASE)
+_DECLARED = re.compile(rb"<\?xml[^>]{0,100}encoding=[\"']gb[\w-]{1,10}[\"'][^>]{0,100}\?>", re.IGNORECASE)
+"""GB 2312 and GBK, which are in GB 18030: as the content type or the declaration says it. Our XML parser knows neither."""
 TEXT = "#text"
 """The text of an XML element that has attributes or children too."""
 
@@ -41,6 +45,12 @@ def parse(data: bytes, content_type: str = "") -> Document:
     body = data.removeprefix(b"\xef\xbb\xbf").strip()
     if not body:
         raise DocumentError("nothing")
+    declared = _DECLARED.match(body)
+    if declared is not None or (_NATIONAL.search(content_type) and not body.startswith(b"<?xml")):
+        try:
+            body = body[declared.end() if declared else 0 :].decode("gb18030").strip().encode()
+        except UnicodeDecodeError as error:
+            raise DocumentError("text that is not in the GB 18030 that it says") from error
     if body[:1] == b"<":
         return parse_xml(body)
     if body[:1] in b'{["' or "json" in content_type:
@@ -58,6 +68,10 @@ def parse_json(body: bytes) -> Document:
         raise DocumentError(f"JSON nested {deepest} deep")
     try:
         found: Document = json.loads(body, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
+        if _HALF.search(body) is not None:
+            json.dumps(
+                found, ensure_ascii=False
+            ).encode()  # half a surrogate pair is a character that nobody can write down
     except (ValueError, RecursionError) as error:
         raise DocumentError("no JSON") from error
     return found

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from device_profiles.errors import PlantroomError
 
@@ -123,6 +125,26 @@ class _HttpConnection(Connection):
             self._timer = asyncio.get_running_loop().call_later(_IDLE_S, self.abort)
 
 
+class _Complaints(logging.Handler):
+    """What aiohttp logs of a request: one that is no HTTP is a peer's fault, anything else one of ours. Counted, a line a second,
+    and never the request itself: it may have a secret in it.
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        super().__init__(logging.ERROR)
+        self._admission = admission
+
+    def emit(self, record: logging.LogRecord) -> None:
+        host = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or isinstance(error, HttpProcessingError):
+            self._admission.refuse("no_http", host)
+            return
+        at = traceback.extract_tb(error.__traceback__)[-1:]
+        where = f" at {at[0].filename.rpartition('/')[2]}:{at[0].lineno}" if at else ""
+        self._admission.refuse("handler_failed", host, f"{type(error).__name__}{where}")
+
+
 class HttpListener:
     """The open server. Made by `open_listener`; routes are added before the first device comes, or at any time."""
 
@@ -132,10 +154,10 @@ class HttpListener:
         self.admission = Admission(link, self.counts)
         self._trace = trace
         self._routes: list[_Route] = []
-        quiet = logging.getLogger("plantroom.aiohttp")
-        quiet.setLevel(logging.CRITICAL)  # a request that is no HTTP is a peer's fault: counted, and told by us
+        complaints = logging.Logger("aiohttp of a listener", logging.ERROR)
+        complaints.addHandler(_Complaints(self.admission))
         self._server = web.Server(
-            self._serve, access_log=None, logger=quiet, keepalive_timeout=_IDLE_S, lingering_time=1.0,
+            self._serve, access_log=None, logger=complaints, keepalive_timeout=_IDLE_S, lingering_time=1.0,
             auto_decompress=False, max_headers=64, tcp_keepalive=True,
         )  # fmt: skip
         self._acceptor = Acceptor(link, self.admission, self._connect)

@@ -58,7 +58,7 @@ def of_document(document: Document) -> Message | None:
     words |= _scalars(_region(top))
     words["type"] = kind.lower()
     channel = top.get("channelID", top.get("dynChannelID"))
-    if channel is not None:
+    if isinstance(channel, str | int):
         words["channel"] = channel
     return _made(words, str(top.get("dateTime", words.get("time", ""))), is_moment=inner is not None)
 

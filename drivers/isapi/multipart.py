@@ -26,6 +26,8 @@ class Multipart:
     """A stream's state. `feed` gives the bodies that became whole; pictures and what is too long are counted, not kept."""
 
     boundary: bytes
+    most: int | None = None
+    """Parts that are looked at; None = as many as come."""
     skipped: int = 0
     """Parts that were passed over: pictures."""
     broken: int = 0
@@ -37,12 +39,13 @@ class Multipart:
     _scanned: int = 0
     """How far the buffer was searched for the boundary already."""
     _tries: int = 0
+    _heads: int = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """The bodies that are whole now, in order."""
         self._buffer += data
         found: list[bytes] = []
-        while self._step(found):
+        while (self.most is None or self._heads <= self.most) and self._step(found):
             pass
         return found
 
@@ -75,7 +78,9 @@ class Multipart:
         return True
 
     def _take_head(self) -> bool:
-        ends = [(at, size) for mark, size in ((b"\r\n\r\n", 4), (b"\n\n", 2)) if (at := self._buffer.find(mark)) >= 0]
+        longest = MAX_HEAD + 4  # looking further each time would cost the square of what came
+        marks = ((b"\r\n\r\n", 4), (b"\n\n", 2))
+        ends = [(at, size) for mark, size in marks if (at := self._buffer.find(mark, 0, longest)) >= 0]
         if not ends:
             if len(self._buffer) > MAX_HEAD:
                 self.broken += 1
@@ -83,12 +88,9 @@ class Multipart:
                 return True
             return False
         at, size = min(ends)
+        self._heads += 1
         head = bytes(self._buffer[:at])
         del self._buffer[: at + size]
-        if len(head) > MAX_HEAD:
-            self.broken += 1
-            self._state = "between"
-            return True
         kind, length = _fields(head)
         self._scanned = self._tries = 0
         is_picture = kind.startswith(("image/", "video/", "audio/", "application/octet-stream"))

@@ -30,6 +30,8 @@ from .multipart import Multipart, boundary_of
 _STORED_S = 20.0
 _LIMIT = 4 << 20
 """Bytes of one push: an event with its pictures, which are thrown away."""
+_MOST_PARTS = 200
+"""An event and its pictures; what comes behind so many is not looked at."""
 _WAY = r"/isapi/(?P<secret>[A-Za-z0-9_.~-]{1,128})/?"
 
 
@@ -133,7 +135,9 @@ class PushSession:
             except DocumentError:
                 self._listener.admission.refuse("bad_message", visit.host)
                 continue
-            told = None if message is None else self._happening.occurrence(device, message)
+            if message is None:
+                continue
+            told = self._happening.occurrence(device, message, from_memory=message.is_stored)  # sent anew after a break
             if told is not None:
                 found.append(unnumbered(told))
         if await self._handover.deliver(found, _STORED_S):
@@ -149,7 +153,7 @@ def _bodies(visit: Visit) -> list[bytes]:
     boundary = boundary_of(content_type)
     if boundary is None:
         return []
-    parts = Multipart(boundary)
+    parts = Multipart(boundary, most=_MOST_PARTS)
     return parts.feed(visit.body + b"\r\n--" + boundary + b"--\r\n\r\n")
 
 

@@ -169,8 +169,9 @@ class IsapiSession:
         device = whose(message, self._listened)
         if device is None:
             return
-        told = self._happening.occurrence(device, message)
-        if told is not None and device.address.device in self._forgetful:
+        is_forgetful = device.address.device in self._forgetful
+        told = self._happening.occurrence(device, message, from_memory=is_forgetful and message.is_stored)
+        if told is not None and is_forgetful:
             told = unnumbered(told)
         if told is not None and not await self._handover.deliver([told], _STORED_S):
             self._handover.dropped += 1

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 _TIME = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})[ T](\d{1,2}):(\d{1,2}):(\d{1,2})")
 _NAME = re.compile(r"~?[A-Za-z][A-Za-z0-9_]{0,62}")
 _DIGITS = re.compile(r"-?[0-9]{1,15}")
-_MOST_OPTIONS = 300
+MOST_OPTIONS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ def rtlog_of(line: str) -> Record | None:
 def keyed(text: str, separator: str) -> dict[str, str]:
     """`name=value` fields, names in lower case; what is none is left out."""
     found: dict[str, str] = {}
-    for field in text.split(separator)[:_MOST_OPTIONS]:
+    for field in text.split(separator)[:MOST_OPTIONS]:
         name, equals, value = field.strip(" \r\n\0").partition("=")
         if equals and name:
-            found[name.lower()] = value.strip()
+            found[name.lower()] = value.strip()[:256]
     return found
 
 
@@ -97,7 +97,9 @@ def options_of(body: bytes) -> dict[str, str]:
     """What a terminal says of itself when it registers, `~DeviceName=..,MAC=..`: names as written, without `~`."""
     found: dict[str, str] = {}
     for line in lines_of(body):
-        for field in line.replace("\t", ",").split(",")[:_MOST_OPTIONS]:
+        for field in line.replace("\t", ",").split(",")[:MOST_OPTIONS]:
+            if len(found) >= MOST_OPTIONS:
+                return found
             name, equals, value = field.strip(" \r\n\0").partition("=")
             if equals and _NAME.fullmatch(name) and "key" not in name.lower() and "pass" not in name.lower():
                 found[name.removeprefix("~")] = value.strip()[:256]

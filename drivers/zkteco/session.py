@@ -231,7 +231,7 @@ class ZktecoSession:
         if table == "rtstate":
             self._state(terminal, lines)
         elif table == "options":
-            terminal.options |= protocol.options_of(visit.body)
+            terminal.learn(protocol.options_of(visit.body))
         elif table == "tabledata":  # users and templates: said to be taken, and not looked at
             name, count = visit.query.get("tablename", ""), visit.query.get("count", str(len(lines)))
             return Answer(f"{name[:32]}={count[:8]}".encode())
@@ -303,7 +303,7 @@ class ZktecoSession:
         if terminal is None:
             return Answer(b"unknown", 403)
         terminal.is_security = True
-        terminal.options |= protocol.options_of(visit.body)
+        terminal.learn(protocol.options_of(visit.body))
         return Answer(f"RegistryCode={_code(terminal)}\n".encode())
 
     async def _push(self, visit: Visit) -> Answer:
@@ -327,7 +327,7 @@ class ZktecoSession:
         if terminal is None:
             return Answer(b"unknown", 403)
         if info := visit.query.get("INFO"):
-            terminal.options |= protocol.info_of(info)
+            terminal.learn(protocol.info_of(info))
         commands = terminal.fetch()
         text = "".join(f"C:{command.number}:{command.text}\n" for command in commands)
         return Answer(text.encode()) if commands else _OK

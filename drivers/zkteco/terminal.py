@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from device_profiles.reading import PointFault, Raw
 from drivers.base import Address
 from drivers.listening import Listened
+
+from .protocol import MOST_OPTIONS
 
 MOST_COMMANDS = 16
 
@@ -47,6 +50,12 @@ class Terminal:
     contact: asyncio.Event = field(default_factory=asyncio.Event)
     commands: deque[Command] = field(default_factory=deque)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def learn(self, options: Mapping[str, str]) -> None:
+        """What it says of itself; of new names only as many as a terminal can have."""
+        for name, value in options.items():
+            if name in self.options or len(self.options) < MOST_OPTIONS:
+                self.options[name] = value
 
     def command(self, text: str) -> Command:
         """Puts a command into the queue, which the terminal fetches. The caller bounds it by `MOST_COMMANDS`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -127,6 +128,66 @@ async def test_many_headers_long_lines_and_noise_get_no_further() -> None:
         assert b" 400 " in await raw(listener, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b" 400 " in await raw(listener, bytes(range(256)) * 4 + b"\r\n\r\n")
         assert listener.counts.requests == 0
+
+
+async def test_what_is_no_http_is_counted_and_said_once_a_second() -> None:
+    async with listening() as (listener, _):
+        with structlog.testing.capture_logs() as lines:
+            for wrong in (b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n", b"Content-Length: -5\r\n\r\n",
+                          b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"Content-Length: 1\r\n"
+                          b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"):  # fmt: skip
+                answer = await raw(listener, b"POST /s3cret/echo HTTP/1.1\r\nHost: x\r\n" + wrong)
+                assert b" 400 " in answer
+        assert listener.counts.errors == {"no_http": 4}
+        assert [line["event"] for line in lines] == ["no_http"]
+        assert "s3cret" not in str(lines)
+
+
+async def test_headers_without_an_end_are_cut_off() -> None:
+    async with listening() as (listener, _):
+        _, writer = await asyncio.open_connection(*listener.own)
+        sent = 0
+        with suppress(ConnectionError):
+            writer.write(b"GET /echo HTTP/1.1\r\n")
+            while sent < 10 << 20:
+                writer.write(b"X-Y: z\r\n" * 1000)
+                sent += 8000
+                await writer.drain()
+        writer.close()
+        assert sent < 10 << 20
+
+
+async def test_a_fault_of_ours_in_a_handler_is_said_and_the_listener_goes_on() -> None:
+    async def breaks(visit: Visit) -> Answer:
+        raise TypeError(visit.body.decode())
+
+    async with listening() as (listener, url), aiohttp.ClientSession() as session:
+        listener.add("POST", "/breaks", breaks)
+        with structlog.testing.capture_logs() as lines:
+            async with session.post(f"{url}/breaks", data=b"card 1234567") as response:
+                assert response.status == 500
+        (line,) = lines
+        assert (line["event"], line["detail"].partition(" at ")[0]) == ("handler_failed", "TypeError")
+        assert "1234567" not in str(lines)
+        async with session.post(f"{url}/echo", data=b"hello") as response:
+            assert response.status == 200
+
+
+async def test_more_connections_than_are_taken_leave_it_listening() -> None:
+    async with listening() as (listener, url):
+        held = []
+        for number in range(560):
+            where = (f"127.0.{1 + number // 200}.{1 + number % 200}", 0)
+            held.append(await asyncio.open_connection(*listener.own, local_addr=where))
+        async with asyncio.timeout(10):
+            while listener.counts.errors.get("too_many_connections", 0) < 560 - 512:
+                await asyncio.sleep(0.01)
+            for _, writer in held:
+                writer.close()
+            while listener._acceptor._open:
+                await asyncio.sleep(0.01)
+        async with aiohttp.ClientSession() as session, session.post(f"{url}/echo", data=b"hello") as response:
+            assert response.status == 200
 
 
 async def test_connections_of_one_address_are_counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -84,6 +85,50 @@ async def test_a_push_is_stored_and_then_answered(tmp_path: Path) -> None:
         assert await push(f"{url}/isapi/a-long-secret-1", heartbeat) == 200
         assert len(got) == 3
         assert session.dropped == 0
+
+
+async def test_what_a_terminal_sends_anew_after_a_break_is_taken(tmp_path: Path) -> None:
+    """Retransmitted records say that they are not current: there is no other way to them."""
+    async with listening(tmp_path) as (_, url, got):
+        late = CARD.replace(b'"serialNo":7', b'"serialNo":7,"currentEvent":false')
+        assert await push(f"{url}/isapi/a-long-secret-1", form(late), FORM) == 200
+        assert [(each.key, each.from_memory) for each in got] == [("record:7:1795355245000", True)]
+
+
+async def test_a_stranger_is_named_by_what_it_says_of_itself(tmp_path: Path) -> None:
+    async with listening(tmp_path) as (session, url, _):
+        own = CARD.replace(b'{"dateTime"', b'{"macAddress":"e0:ba:ad:00:00:01","dateTime"')
+        assert await push(f"{url}/isapi/mistyped", form(own), FORM) == 404
+        assert await push(f"{url}/isapi/mistyped", b"<nonsense") == 404
+        assert [(each.who, each.peer) for each in session.counts.strangers] == [
+            ("e0:ba:ad:00:00:01", "127.0.0.1"), ("(ISAPI)", "127.0.0.1"),
+        ]  # fmt: skip
+
+
+async def test_values_of_wrong_types_and_half_characters_cost_one_message(tmp_path: Path) -> None:
+    bad = [
+        CARD.replace(b'"eventType"', b'"channelID":[2],"eventType"'),
+        CARD.replace(b'"1234567"', b'["1234567"]').replace(b'"serialNo":7', b'"serialNo":{"a":1}'),
+        CARD.replace(b'"cardNo":"1234567"', b'"employeeNoString":"\\udfff"'),
+        b'{"eventType":["a"],"eventState":{"b":2},"dateTime":5}',
+    ]
+    async with listening(tmp_path) as (session, url, got):
+        for body in bad:
+            assert await push(f"{url}/isapi/a-long-secret-1", body) == 200
+        assert "handler_failed" not in session.counts.errors
+        assert session.counts.errors["bad_message"] == 1
+        for each in got:
+            for clear in each.clear.values():
+                clear.text.encode()
+
+
+async def test_a_body_of_a_hundred_thousand_parts_costs_no_time(tmp_path: Path) -> None:
+    async with listening(tmp_path) as (_, url, got):
+        body = form(CARD).removesuffix(b"--MIME_boundary--\r\n") + b"--MIME_boundary\r\n\r\n{}\r\n" * 100_000
+        before = time.process_time()
+        assert await push(f"{url}/isapi/a-long-secret-1", body, FORM) == 200
+        assert time.process_time() - before < 1.0
+        assert len(got) == 1
 
 
 async def test_what_is_not_stored_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,6 +269,20 @@ async def test_lines_that_are_none_are_counted_and_taken() -> None:
         assert here.session.counts.errors["bad_line"] == 2
 
 
+@pytest.mark.asyncio
+async def test_a_terminal_that_says_ever_more_of_itself_fills_no_memory() -> None:
+    async with world() as here:
+        await here.listen()
+        for part in range(20):
+            told = ",".join(f"Name{part}_{number}={'x' * 1000}" for number in range(500))
+            await here.sim.ask("POST", f"cdata?SN={SERIAL}&table=options", told)
+        await here.sim.ask("POST", f"cdata?SN={SERIAL}&table=options", "Name0_0=new")
+        options = here.session._terminals[SERIAL].options
+        assert len(options) == protocol.MOST_OPTIONS
+        assert sum(map(len, options.values())) <= 256 * protocol.MOST_OPTIONS
+        assert options["Name0_0"] == "new"
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_body_is_read_without_an_error(body: bytes) -> None:
