@@ -115,6 +115,15 @@ class Multipart:
         return True
 
     def _take_sized(self, found: list[bytes]) -> bool:
+        """A boundary within the length ends the part: firmware that counts characters, or the next line, says too much."""
+        at = self._buffer.find(self._mark, max(0, self._scanned - len(self._mark)), self._left)
+        if at >= 0:
+            self.broken += 1
+            found.append(bytes(self._buffer[:at]).rstrip(b"-").strip())
+            del self._buffer[:at]
+            self._state = "between"
+            return True
+        self._scanned = len(self._buffer)
         if len(self._buffer) < self._left:
             return False
         found.append(bytes(self._buffer[: self._left]))

@@ -15,6 +15,7 @@ from drivers.base import Batch, Layout, Limits, LinkConfig, Trace
 from drivers.http_login import Lockouts
 
 from .device import group_of
+from .happening import States
 from .session import Ask, OnvifSession
 
 _QUESTION, _ANSWER = 1500, 4000
@@ -28,7 +29,7 @@ class OnvifDriver:
 
     def __init__(self) -> None:
         self._lockouts = Lockouts()
-        self._states: dict[str, OrderedDict[str, str]] = {}
+        self._states: dict[str, States] = {}
         """By link: what changes while there is no connection is told by the next one."""
 
     def plan(

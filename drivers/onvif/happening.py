@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,10 @@ from drivers.document import TEXT
 from drivers.listening import Listened, Occurrence
 
 MOST_STATES = 1000
+_AGAIN_S = 60.0
+"""A state without PropertyOperation that was not said for so long is told as new."""
+States = OrderedDict[str, tuple[str, float]]
+"""What each property was said to be last, and when."""
 _SOURCES = ("VideoSourceConfigurationToken", "VideoSourceToken", "VideoSource", "Source")
 
 
@@ -94,20 +98,24 @@ class Happening:
     """Of one link: the state of each property at its devices, also from one connection to the next."""
 
     counts: WireCount
-    states: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    states: States = field(default_factory=OrderedDict)
+    clock: Callable[[], float] = time.monotonic
 
     def is_news(self, message: Message) -> bool:
         """False for a state as it was, and for one that is heard of for the first time as it was at the beginning.
 
         After a reconnect the beginning tells what was missed meanwhile: a state that differs is news.
         """
-        if message.operation not in ("Initialized", "Changed"):
+        has_state = any(isinstance(each, bool) for each in message.data.values())
+        if message.operation not in ("Initialized", "Changed", "") or not (message.operation or has_state):
             return message.operation != "Deleted"
         name, now = _text([message.topic, message.source]), _text(message.data)
-        was = self.states.pop(name, None)
-        self.states[name] = now
+        was, heard = self.states.pop(name, (None, 0.0))
+        self.states[name] = now, self.clock()
         while len(self.states) > MOST_STATES:
             self.states.popitem(last=False)
+        if not message.operation:  # a camera that says a state again and again, and its end perhaps never
+            return was != now or self.clock() - heard > _AGAIN_S
         return was != now if was is not None else message.operation == "Changed"
 
     def occurrence(self, device: Listened, message: Message) -> Occurrence | None:

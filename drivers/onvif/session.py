@@ -17,7 +17,7 @@ from drivers.handover import Handover
 from drivers.listening import Listened, Occurrence
 
 from .device import OnvifHost, of_source, path_of, source_number
-from .happening import Happening, Message, messages_of
+from .happening import Happening, Message, States, messages_of
 from .pull import PullPoint
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class OnvifSession:
         self,
         client: HttpClient,
         soap: Soap,
-        states: OrderedDict[str, str] | None = None,
+        states: States | None = None,
         *,
         waits_s: float = 20.0,
         first_s: float = 2.0,

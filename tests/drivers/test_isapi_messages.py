@@ -242,3 +242,14 @@ def test_heads_of_parts_are_looked_for_where_they_can_be() -> None:
     assert time.process_time() - before < 1.5
     limited = Multipart(b"x", most=3)
     assert len(limited.feed(b"--x\r\n\r\n{}\r\n" * 50_000)) == 3
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize("more", [1, 2, 3, 30, 500])
+def test_a_length_that_says_too_much_costs_no_part(more: int, step: int) -> None:
+    wrong = part(XML).replace(b"Content-Length: %d" % len(XML), b"Content-Length: %d" % (len(XML) + more))
+    data = wrong + part(JSON, "application/json") + part(XML)
+    stream, found = Multipart(b"boundary"), []
+    for at in range(0, len(data), step):
+        found += stream.feed(data[at : at + step])
+    assert [body.strip() for body in found] == [XML, JSON, XML]

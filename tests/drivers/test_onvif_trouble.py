@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import DeviceRefused
+from drivers.base import WireCount
 from drivers.listening import Listened
 from drivers.onvif.device import bare
 from drivers.onvif.driver import OnvifDriver
+from drivers.onvif.happening import Happening, Message
 from firmware_sim.onvif import OnvifCamera
 from tests.drivers.test_onvif_session import CAMERA, PROFILE, operation, session_of, told, until, values
 
@@ -140,3 +142,19 @@ async def test_what_changed_between_two_connections_is_told(tmp_path: Path) -> N
 def test_addresses_without_passwords(said: str, published: str) -> None:
     assert bare(said) == published
     assert "s3c" not in bare(said)
+
+
+def test_a_state_that_is_said_without_an_operation_is_told_once_while_it_lasts() -> None:
+    now = 0.0
+    happening = Happening(WireCount(), clock=lambda: now)
+
+    def said(active: object, operation: str = "") -> bool:
+        return happening.is_news(Message("VideoSource/MotionAlarm", operation, "", {"Source": "1"}, {"State": active}))
+
+    assert [said(True), said(True), said(False), said(False), said(True)] == [True, False, True, False, True]
+    now = 61.0
+    assert said(True), "it ended meanwhile, and nobody said so"
+    crossed = Message("RuleEngine/LineDetector/Crossed", "", "", {"Rule": "1"}, {"ObjectId": 7})
+    assert happening.is_news(crossed)
+    assert happening.is_news(crossed), "a moment has no state"
+    assert not said(True, "Deleted")
