@@ -50,7 +50,7 @@ def table_of(device: str, points: Sequence[Mapping[str, Any]], changed: frozense
         table.add_row(
             escape(point["id"]),
             escape(value_text(point)),
-            point["unit"] or "",
+            "" if point["unit"] in (None, "1") else point["unit"],
             escape("" if status == "Good" else status),
             point["mode"] or "",
             "-" if point["age_s"] is None else f"{point['age_s']:.0f} s",

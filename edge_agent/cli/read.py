@@ -72,7 +72,7 @@ def table_of(
     for row in shot.rows:
         bad = row.value is None
         quality = "" if row.status == "Good" else row.status + (f": {row.detail}" if row.detail else "")
-        rows.append((row.point, value_text(row), row.unit or "", quality, f"{row.ms:.0f}", row.ref))
+        rows.append((row.point, value_text(row), unit_text(row.unit), quality, f"{row.ms:.0f}", row.ref))
         styles.append(
             "red" if bad else "yellow" if row.status != "Good" else "bold green" if row.point in changed else ""
         )
@@ -82,6 +82,11 @@ def table_of(
     )  # fmt: skip
     heading = target.title + (f", serial {serial}" if serial else "")
     return fitted(columns, rows, width=width, title=heading, styles=styles)
+
+
+def unit_text(unit: str | None) -> str:
+    """The unit as people read it: none for a number of nothing (UCUM `1`)."""
+    return "" if unit in (None, "1") else unit
 
 
 def value_text(row: Row) -> str:

@@ -105,8 +105,9 @@ class Target:
 
     @property
     def title(self) -> str:
-        unit = self.device.unit
-        who = f" device {unit}" if self.link.bacnet is not None else f" unit {unit}" if self.link.opcua is None else ""
+        unit, protocol = self.device.unit, self.device.protocol
+        is_alone = protocol in ("opcua", "pjlink") or self.link.kind == "http"
+        who = "" if is_alone else f" device {unit}" if self.link.bacnet is not None else f" unit {unit}"
         return self.link.place + who + ("" if self.raw else f" as {self.device.profile.name}")
 
 

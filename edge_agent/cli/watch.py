@@ -16,7 +16,7 @@ from edge_agent.cli import watch_agent
 from edge_agent.cli.living import Living
 from edge_agent.cli.local import Socket, socket_of
 from edge_agent.cli.options import grouped
-from edge_agent.cli.read import document, table_of, value_text
+from edge_agent.cli.read import document, table_of, unit_text, value_text
 from edge_agent.cli.target import Asked, Target, opened, target_of
 from edge_agent.cli.watch_events import line, listening
 
@@ -125,7 +125,9 @@ class _Watch:
         else:
             table = table_of(self._target, shot, serial, changed, width=self._living.width)
             rows = (
-                f"{row.point} {value_text(row)} {row.unit or ''}".rstrip() for row in shot.rows if row.point in changed
+                f"{row.point} {value_text(row)} {unit_text(row.unit)}".rstrip()
+                for row in shot.rows
+                if row.point in changed
             )
             self._living.draw(table, f"{shot.ms:.0f} ms, {len(changed)} changed", rows)
 
