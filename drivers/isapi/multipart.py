@@ -116,20 +116,31 @@ class Multipart:
 
     def _take_sized(self, found: list[bytes]) -> bool:
         """A boundary within the length ends the part: firmware that counts characters, or the next line, says too much."""
-        at = self._buffer.find(self._mark, max(0, self._scanned - len(self._mark)), self._left)
+        size = len(self._mark)
+        at = self._buffer.find(self._mark, max(0, self._scanned - size), self._left + size - 1)
         if at >= 0:
             self.broken += 1
             found.append(bytes(self._buffer[:at]).rstrip(b"-").strip())
             del self._buffer[:at]
             self._state = "between"
             return True
-        self._scanned = len(self._buffer)
-        if len(self._buffer) < self._left:
+        self._scanned = min(len(self._buffer), self._left)
+        if len(self._buffer) < self._left or self._is_cut():
             return False
         found.append(bytes(self._buffer[: self._left]))
         del self._buffer[: self._left]
         self._state = "between"
         return True
+
+    def _is_cut(self) -> bool:
+        """The length may end within a boundary of which the rest is still to come."""
+        room = range(1, len(self._mark))
+        return any(
+            self._buffer.startswith(self._mark[:begun], self._left - begun)
+            and self._mark.startswith(bytes(self._buffer[self._left - begun :][: len(self._mark)]))
+            for begun in room
+            if begun <= self._left
+        )
 
     def _take_unsized(self, found: list[bytes]) -> bool:
         at = self._buffer.find(self._mark, max(0, self._scanned - len(self._mark)))
