@@ -22,7 +22,15 @@ _FIXED = {5: 5, 6: 5, 22: 7}
 """PDU size of requests that the good reply repeats."""
 _LONGEST_RTU = 256
 _LONGEST_TCP = 260
-_RTU_START = re.compile(rb"[\x00-\xf7][\x01-\x06\x0f\x10\x16\x2b\x81-\x86\x8f\x90\x96\x97\xab]")
+_STATUS, _DIAGNOSTICS, _COUNTER, _LOG, _SERVER, _FILE_READ, _FILE_WRITE, _READ_WRITE, _FIFO, _DEVICE = (
+    7, 8, 11, 12, 17, 20, 21, 23, 24, 43,
+)  # fmt: skip
+_KNOWN = frozenset({*_READS, *_FIXED, *_MULTIPLE, _STATUS, _DIAGNOSTICS, _COUNTER, _LOG, _SERVER, _FILE_READ, _FILE_WRITE,
+                    _READ_WRITE, _FIFO, _DEVICE})  # fmt: skip
+_FUNCTIONS = bytes(sorted(_KNOWN | {one | 0x80 for one in _KNOWN}))
+_RTU_START = re.compile(rb"[\x00-\xf7][" + re.escape(_FUNCTIONS) + rb"]")
+_OBJECTS = ("vendor_name", "product_code", "revision", "vendor_url", "product_name", "model_name", "application_name")
+"""Of read device identification (43/14), by object id."""
 _TCP_START = re.compile(rb"(?s:..)\x00\x00\x00[\x02-\xfe]")
 
 
@@ -69,7 +77,7 @@ def _pdu_sizes(pdu: bytes) -> tuple[int, ...]:
     """
     function = pdu[0]
     if function & 0x80:
-        return (2,) if function & 0x7F in _READS | _MULTIPLE | _FIXED.keys() | {23, 43} else ()
+        return (2,) if function & 0x7F in _KNOWN else ()
     if function in _FIXED:
         return (_FIXED[function],)
     if function in _READS:
@@ -77,9 +85,29 @@ def _pdu_sizes(pdu: bytes) -> tuple[int, ...]:
         return (*ask, 2 + pdu[1]) if len(pdu) > 1 and _is_read_size(function, pdu[1]) else ask
     if function in _MULTIPLE:
         return (5, 6 + pdu[5]) if len(pdu) > 5 and 0 < pdu[5] <= 246 else (5,)
-    if function == 43 and len(pdu) > 1 and pdu[1] == 14:
+    if function == _DEVICE and len(pdu) > 1 and pdu[1] == 14:
         size = codec.identity_size(pdu)
         return (4,) if size is None else (4, size)
+    return _rare_sizes(function, pdu)
+
+
+def _rare_sizes(function: int, pdu: bytes) -> tuple[int, ...]:
+    """Of functions that a master of readings does not use: serial line diagnostics, file records, queues."""
+    counted = (2 + pdu[1],) if len(pdu) > 1 and pdu[1] else ()
+    if function == _STATUS:
+        return 1, 2
+    if function == _COUNTER:
+        return 1, 5
+    if function == _DIAGNOSTICS:
+        return (5,)
+    if function in (_LOG, _SERVER):
+        return (1, *counted)
+    if function in (_FILE_READ, _FILE_WRITE):
+        return counted
+    if function == _READ_WRITE:
+        return (*counted, 10 + pdu[9]) if len(pdu) > 9 and pdu[9] else counted
+    if function == _FIFO:
+        return (3, 3 + int.from_bytes(pdu[1:3])) if len(pdu) > 2 and 2 <= int.from_bytes(pdu[1:3]) <= 64 else (3,)
     return ()
 
 
@@ -111,7 +139,9 @@ def _match_tcp(data: bytes, at: int) -> Matched:
         return MORE
     raw = data[at : at + 6 + length]
     pdu = raw[7:]
-    if len(pdu) not in _pdu_sizes(pdu):
+    if not pdu[0] & 0x7F:
+        return Reject(at, raw, "function", got=f"{pdu[0]:02x}", detail=f"{pdu[0]:02X}H is no function")
+    if pdu[0] & 0x7F in _KNOWN and len(pdu) not in _pdu_sizes(pdu):
         return Reject(
             at, raw, "length", got=str(len(pdu)), detail=f"no PDU of function {pdu[0]} is {len(pdu)} bytes long"
         )
@@ -164,7 +194,41 @@ def _pdu(pdu: bytes) -> tuple[tuple[Value, ...], dict[str, object], list[Part]]:
             return (), facts, parts
         parts += [Part(5, 6, "bytes", str(pdu[5])), Part(6, len(pdu), "data", pdu[6:].hex(" "))]
         return _data(1 if function == 15 else 3, first, pdu[6:])[:count], facts, parts
-    return (), {}, [*parts, Part(1, len(pdu), "data", pdu[1:].hex(" "))]
+    if len(pdu) > 1:
+        parts.append(Part(1, len(pdu), "data", pdu[1:].hex(" ")))
+    return *_rare(function, pdu), parts
+
+
+def _rare(function: int, pdu: bytes) -> tuple[tuple[Value, ...], dict[str, object]]:
+    """(values, facts) of what is not read or written every day."""
+    if function == _READ_WRITE and len(pdu) > 10 and len(pdu) == 10 + pdu[9]:
+        first, count, written, many = struct.unpack_from(">HHHH", pdu, 1)
+        facts = {"is": "request", "first": first, "count": count, "written": written, "written_count": many}
+        return _data(3, written, pdu[10:]), facts
+    if function == _READ_WRITE:
+        return _data(3, 0, pdu[2:]), {"is": "reply"}
+    if function == _FIFO:
+        return (_data(3, 0, pdu[5:]), {"is": "reply"}) if len(pdu) > 3 else ((), {"first": int.from_bytes(pdu[1:3])})
+    if function == _STATUS and len(pdu) == 2:
+        return (Value("status", pdu[1]),), {"is": "reply"}
+    if function == _COUNTER and len(pdu) == 5:
+        return (Value("events", int.from_bytes(pdu[3:5])),), {"is": "reply", "status": pdu[1:3].hex()}
+    if function == _DIAGNOSTICS and len(pdu) == 5:
+        return (), {"subfunction": int.from_bytes(pdu[1:3]), "data": pdu[3:5].hex()}
+    if function == _DEVICE and pdu[1:2] == b"\x0e":
+        return _identity(pdu) if len(pdu) > 7 else ((), {"is": "request"})
+    return (), {"is": "request"} if len(pdu) == 1 else {}
+
+
+def _identity(pdu: bytes) -> tuple[tuple[Value, ...], dict[str, object]]:
+    values: list[Value] = []
+    at = 7
+    while at + 2 <= len(pdu):
+        number, size = pdu[at], pdu[at + 1]
+        name = _OBJECTS[number] if number < len(_OBJECTS) else f"object_{number:02x}"
+        values.append(Value(f"{name}_text", pdu[at + 2 : at + 2 + size].decode("utf-8", "replace")))
+        at += 2 + size
+    return tuple(values), {"is": "reply", "more": bool(pdu[4])}
 
 
 def _is_span(function: int, pdu: bytes) -> bool:

@@ -116,6 +116,14 @@ def test_no_bytes_are_too_odd(data: bytes, protocol: str) -> None:
         assert data[one.at : one.at + len(one.raw)] == one.raw
 
 
+def test_a_modbus_tcp_function_of_a_vendor_is_a_frame() -> None:
+    (found,) = decoded("modbus-tcp", tcp(7, b"\x01\x5a\x00\x01"))
+    assert isinstance(found, Frame)
+    (none,) = decoded("modbus-tcp", tcp(7, b"\x01\x80\x01"))
+    assert isinstance(none, Reject)
+    assert none.error == "function"
+
+
 def test_a_long_wait_for_a_frame_that_never_ends_is_bounded() -> None:
     asked: list[int] = []
 
