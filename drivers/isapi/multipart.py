@@ -134,12 +134,10 @@ class Multipart:
 
     def _is_cut(self) -> bool:
         """The length may end within a boundary of which the rest is still to come."""
-        room = range(1, len(self._mark))
+        mark, left = self._mark, self._left
         return any(
-            self._buffer.startswith(self._mark[:begun], self._left - begun)
-            and self._mark.startswith(bytes(self._buffer[self._left - begun :][: len(self._mark)]))
-            for begun in room
-            if begun <= self._left
+            mark.startswith(bytes(self._buffer[left - begun : left - begun + len(mark)]))
+            for begun in range(1, min(len(mark), left + 1))
         )
 
     def _take_unsized(self, found: list[bytes]) -> bool:
