@@ -32,6 +32,8 @@ class ZktecoSim:
     delay_s: float = 1.0
     kept: list[tuple[str, str]] = field(default_factory=list)
     """(table, line) of records that no server has taken yet, oldest first."""
+    memory: list[tuple[str, str]] = field(default_factory=list)
+    """Records of attendance that it has, taken or not."""
     registry: str = ""
     doors_open: set[int] = field(default_factory=set)
     unlocked: set[int] = field(default_factory=set)
@@ -51,6 +53,7 @@ class ZktecoSim:
         at = f"{self.now():%Y-%m-%d %H:%M:%S}"
         if not self.security:
             self.kept.append(("ATTLOG", f"{pin}\t{at}\t{state}\t{verify}\t0\t0\t0"))
+            self.memory.append(self.kept[-1])
             return
         line = (
             f"time={at}\tpin={pin}\tcardno={card or 0}\teventaddr={door}\tevent={event}\tinoutstatus={state}"
@@ -151,7 +154,7 @@ class ZktecoSim:
         return f"time={self.now():%Y-%m-%d %H:%M:%S}\tsensor={sensor:02X}\trelay={relay:02X}\talarm=0000000000000000\n"
 
     def _do(self, text: str) -> int:
-        known = ("CHECK", "REBOOT", "AC_UNLOCK", "SET OPTION", "CONTROL DEVICE 0")
+        known = ("CHECK", "REBOOT", "AC_UNLOCK", "AC_UNALARM", "SET OPTION", "CONTROL DEVICE 0", "DATA QUERY ATTLOG")
         if not text.startswith(known):
             return -1002
         if text.startswith("CONTROL DEVICE 01"):
@@ -161,4 +164,12 @@ class ZktecoSim:
             self.unlocked.add(door)
             self.punch("0", card="", door=door, event=8)
         self.done.append(text)
+        if text.startswith("DATA QUERY ATTLOG "):
+            return self._find(*(part.partition("=")[2] for part in text.removeprefix("DATA QUERY ATTLOG ").split("\t")))
+        return 0
+
+    def _find(self, start: str, end: str) -> int:
+        """Puts the records between two times into what is to be sent, taken or not."""
+        again = [each for each in self.memory if each not in self.kept and start <= each[1].split("\t")[1] <= end]
+        self.kept = again + self.kept
         return 0

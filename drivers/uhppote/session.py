@@ -113,7 +113,7 @@ class UhppoteSession:
         address, serial = device.address, serial_of(device.address)
         self.boards.port.admission.expect(address)
         self._listened[serial] = device
-        host, port, _ = frame.listener_of(await self.boards.ask(address, Function.GET_LISTENER))
+        host, port, every_s = frame.listener_of(await self.boards.ask(address, Function.GET_LISTENER))
         ours = self._own_place(address)
         policy = address.options.get("listener", "free")
         if (host, port) == ours or policy == "leave":
@@ -124,7 +124,7 @@ class UhppoteSession:
                 next_step="its records are read from its memory instead; set option listener: take to be told at once",
             )  # fmt: skip
             return
-        body = frame.listener_body(*ours)
+        body = frame.listener_body(*ours, every_s)
         if (await self.boards.ask(address, Function.SET_LISTENER, body)).byte(8) != 1:
             raise DeviceRefused(
                 f"the board did not take {ours[0]}:{ours[1]} as its listener",

@@ -144,10 +144,13 @@ def decoded_time(packed: int) -> datetime | None:
     return midnight + timedelta(seconds=seconds)
 
 
-def zone_hours(zone: ZoneInfo, at: datetime) -> int | None:
-    """The `TimeZone` of the handshake, in whole hours; None where the zone has half ones, which the field cannot say."""
-    hours = (at.astimezone(zone).utcoffset() or timedelta()) / timedelta(hours=1)
-    return int(hours) if hours == int(hours) else None
+def zone_field(zone: ZoneInfo, at: datetime) -> int:
+    """The `TimeZone` of the handshake: whole hours below 12, else minutes, as terminals tell them apart; `5.5` is read as 5.
+
+    Source: users of such terminals (330 for UTC+5:30, 345 for UTC+5:45); the maker's document was not at hand.
+    """
+    minutes = int((at.astimezone(zone).utcoffset() or timedelta()) / timedelta(minutes=1))
+    return minutes // 60 if minutes % 60 == 0 and abs(minutes) < 12 * 60 else minutes
 
 
 def _time(text: str) -> datetime | None:

@@ -120,7 +120,7 @@ class ZktecoSession:
         finally:
             if command in terminal.commands:
                 terminal.commands.remove(command)
-        if code != 0:
+        if code != 0 and not (code > 0 and line.startswith("DATA QUERY")):  # which some answer with how many it found
             raise DeviceRefused(
                 f"the terminal answered {code} to {line.partition(' ')[0]}", code=code, status="BadNotSupported",
                 where=device.device, next_step="-1 and -1004: its firmware cannot do this; -1002: it reads it otherwise",
@@ -280,13 +280,13 @@ class ZktecoSession:
         start = "0" if terminal.address.options.get("resend") == "all" else "9999"
         if terminal.is_security:
             return self._settings(terminal)
-        hours = protocol.zone_hours(ZoneInfo(terminal.address.tz or "UTC"), datetime.fromtimestamp(self._wall(), UTC))
+        zone = protocol.zone_field(ZoneInfo(terminal.address.tz or "UTC"), datetime.fromtimestamp(self._wall(), UTC))
         attlog = terminal.stamps.get("ATTLOG", start)
         lines = [
             f"GET OPTION FROM: {terminal.address.unit}", f"Stamp={attlog}", f"ATTLOGStamp={attlog}",
             f"OPERLOGStamp={terminal.stamps.get('OPERLOG', start)}", "ATTPHOTOStamp=None", "ErrorDelay=30",
             f"Delay={_DELAY_S}", "TransTimes=00:00;14:05", "TransInterval=1", "TransFlag=TransData AttLog\tOpLog",
-            *([] if hours is None else [f"TimeZone={hours}"]), "Realtime=1", "Encrypt=0", "ServerVer=2.4.1",
+            f"TimeZone={zone}", "Realtime=1", "Encrypt=0", "ServerVer=2.4.1",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 

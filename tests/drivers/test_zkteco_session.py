@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -207,6 +208,34 @@ async def test_commands_are_fetched_once_and_bring_their_result() -> None:
             await here.session.operate(
                 here.address, Operation.model_validate({"id": "x", "call": {"do": "shell"}}), {}, None
             )
+
+
+@pytest.mark.asyncio
+async def test_records_of_a_time_are_sent_again_as_the_same() -> None:
+    async with world() as here:
+        await here.listen()
+        await here.sim.start()
+        for pin in ("1001", "1002"):
+            here.sim.punch(pin)
+        await here.sim.turn()
+        first = list(here.told)
+        running = asyncio.create_task(
+            here.session.operate(here.address, here.operation("send_again"), {"hours": 2}, None)
+        )
+        await asyncio.sleep(0)
+        await here.sim.turn()
+        await here.sim.turn()
+        assert await running == {"return": 0}
+        assert here.sim.done[0].startswith("DATA QUERY ATTLOG StartTime=20")
+        assert [(each.key, each.t_ms) for each in here.told[2:]] == [(each.key, each.t_ms) for each in first]
+
+
+@pytest.mark.parametrize(("name", "field"), [
+    ("UTC", 0), ("Asia/Shanghai", 8), ("Asia/Kolkata", 330), ("Asia/Kathmandu", 345), ("America/St_Johns", -210),
+    ("Pacific/Auckland", 780), ("America/New_York", -5),
+])  # fmt: skip
+def test_the_zone_is_told_as_terminals_read_it(name: str, field: int) -> None:
+    assert protocol.zone_field(ZoneInfo(name), datetime(2026, 11, 23, tzinfo=UTC)) == field
 
 
 @pytest.mark.asyncio
