@@ -241,14 +241,14 @@ def _crc_table() -> tuple[int, ...]:
     return tuple(table)
 
 
-_CRC = _crc_table()
+CRC_TABLE = _crc_table()
 
 
 def crc16(data: bytes) -> int:
     """CRC-16/MODBUS: polynomial 0x8005 reflected, initial 0xFFFF; sent low byte first."""
     crc = 0xFFFF
     for byte in data:
-        crc = (crc >> 8) ^ _CRC[(crc ^ byte) & 0xFF]
+        crc = (crc >> 8) ^ CRC_TABLE[(crc ^ byte) & 0xFF]
     return crc
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from drivers.frames import MORE, NOTHING, Frame, Matched, Part, Reject, Scanner, Value
 
 from . import codec
+from .window_crc import WindowCrc
 
 _READS = frozenset({1, 2, 3, 4})
 _BITS = frozenset({1, 2})
@@ -38,7 +39,8 @@ class RtuDecoder:
     """`drivers.frames.FrameDecoder` for RTU. Input that is one frame with a wrong CRC is told as that."""
 
     def __init__(self) -> None:
-        self._scanner = Scanner(_match_rtu, _RTU_START, width=2, longest=_LONGEST_RTU)
+        self._crc = WindowCrc()
+        self._scanner = Scanner(self._match, _RTU_START, width=2, longest=_LONGEST_RTU)
         self._first = bytearray()
         self._size = 0
         self._is_any = False
@@ -61,6 +63,15 @@ class RtuDecoder:
             yield Reject(0, whole, "checksum", right.hex(), is_there.hex(), "the CRC is wrong")
             return
         yield from rest
+
+    def _match(self, data: bytes, at: int) -> Matched:
+        window = data[at : at + _LONGEST_RTU]
+        sizes = _pdu_sizes(window[1:])
+        for size in sizes:
+            end = size + 3
+            if end <= len(window) and self._crc.holds(data, at, at + end):
+                return _frame(at, window[:end], 1, f"unit {window[0]}", window[1 : end - 2], crc=True)
+        return MORE if sizes and len(window) < max(8, max(sizes) + 3) else NOTHING
 
 
 class TcpDecoder(Scanner):
@@ -113,16 +124,6 @@ def _rare_sizes(function: int, pdu: bytes) -> tuple[int, ...]:
 
 def _is_read_size(function: int, count: int) -> bool:
     return 0 < count <= 250 and (function in _BITS or count % 2 == 0)
-
-
-def _match_rtu(data: bytes, at: int) -> Matched:
-    window = data[at : at + _LONGEST_RTU]
-    sizes = _pdu_sizes(window[1:])
-    for size in sizes:
-        end = size + 3
-        if end <= len(window) and codec.rtu_holds(window[:end]):
-            return _frame(at, window[:end], 1, f"unit {window[0]}", window[1 : end - 2], crc=True)
-    return MORE if sizes and len(window) < max(8, max(sizes) + 3) else NOTHING
 
 
 def _size_tcp(data: bytes, at: int) -> int | None:

@@ -14,6 +14,8 @@ from modbus_slave import checksum
 
 from device_profiles.errors import ConfigError
 from drivers.frames import MORE, NOTHING, Frame, Matched, Reject, Scanner
+from drivers.modbus import codec
+from drivers.modbus.window_crc import WindowCrc
 from drivers.registry import FRAME_DECODERS, load_frame_decoder
 
 
@@ -91,6 +93,18 @@ def test_noise_gives_no_more_frames_than_a_checksum_lets_through() -> None:
     found = decoded("modbus-rtu", random.Random(7).randbytes(200_000))
     assert sum(isinstance(one, Frame) for one in found) <= 2
     assert not any(isinstance(one, Frame) for one in decoded("modbus-rtu", bytes(50_000) + b"\xff" * 50_000))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=3), st.data())
+def test_the_crc_of_a_part_is_that_of_its_bytes(buffers: list[bytes], draw: st.DataObject) -> None:
+    crc = WindowCrc()
+    for buffer in buffers:
+        first = draw.draw(st.integers(0, len(buffer) - 1))
+        part = buffer[first : first + 254]
+        right = codec.crc16(part).to_bytes(2, "little")
+        data = buffer[: first + len(part)] + right
+        assert crc.holds(data, first, len(data))
+        assert not crc.holds(data[:-1] + bytes((data[-1] ^ 1,)), first, len(data))
 
 
 def test_modbus_tcp_messages() -> None:
