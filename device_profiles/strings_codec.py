@@ -11,6 +11,8 @@ from binascii import crc_hqx
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import reduce
+from operator import xor
 
 from .strings import MAX_FRAME, SECRET_FIELDS, CheckKind, FieldSpec, Shaped, Strings, spelled
 
@@ -55,21 +57,26 @@ def check_of(kind: CheckKind, data: bytes) -> int:
     if kind == "lrc":
         return -sum(data) & 0xFF
     if kind == "xor8":
-        value = 0
-        for one in data:
-            value ^= one
-        return value
+        return reduce(xor, data, 0)
     if kind in ("crc16-modbus", "crc16-kermit"):
-        return _reflected(data, *((0xFFFF, 0xA001) if kind == "crc16-modbus" else (0, 0x8408)))
+        value, table = (0xFFFF, _MODBUS) if kind == "crc16-modbus" else (0, _KERMIT)
+        for one in data:
+            value = value >> 8 ^ table[(value ^ one) & 0xFF]
+        return value
     return crc_hqx(data, {"crc16-ccitt-false": 0xFFFF, "crc16-xmodem": 0, "crc16-aug-ccitt": 0x1D0F}[kind])
 
 
-def _reflected(data: bytes, value: int, polynomial: int) -> int:
-    for one in data:
-        value ^= one
+def _reflected(polynomial: int) -> tuple[int, ...]:
+    """The remainder of each byte."""
+    table = []
+    for value in range(256):
         for _ in range(8):
             value = value >> 1 ^ (polynomial if value & 1 else 0)
-    return value
+        table.append(value)
+    return tuple(table)
+
+
+_MODBUS, _KERMIT = _reflected(0xA001), _reflected(0x8408)
 
 
 # -- a language -------------------------------------------------------------------------------------------------------
@@ -84,6 +91,16 @@ class _Part:
     spec: FieldSpec | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """What can be told of a frame at fixed places, before it is taken apart: (offset, text), and where its length stands."""
+
+    literals: tuple[tuple[int, str], ...]
+    length: tuple[int, FieldSpec] | None
+    least: int
+    """Characters that it has at least."""
+
+
 class Language:
     """A profile's strings, ready to be matched and built."""
 
@@ -92,10 +109,7 @@ class Language:
         self.is_text = spec.line_end is not None
         """Matched as decoded text."""
         self._frames = {name: self._parts(frame) for name, frame in spec.frames.items()}
-        self._length_known = {
-            name: any(part.spec is not None and part.spec.total is not None for part in parts)
-            for name, parts in self._frames.items()
-        }
+        self._gates = {name: _gate(parts) for name, parts in self._frames.items()}
         self._end = b"" if spec.line_end is None else spelled(spec.line_end).encode("latin-1")
 
     @property
@@ -119,23 +133,26 @@ class Language:
         text = self._decoded(data)
         if text is None:
             return None
-        for name in self._frames:
+        for name, gate in self._gates.items():
+            if not self._may_be(gate, text, 0):
+                continue
             found = self._walk(name, text, 0, is_whole=True)
             if not isinstance(found, Miss):
                 return self._heard(name, text, 0, *found, tail=self._end)
         return None
 
-    def at(self, data: bytes, at: int) -> Heard | Miss:
-        """The frame that begins at an index of a stream."""
-        text = data[at : at + MAX_FRAME].decode("latin-1")
+    def at(self, text: str, at: int) -> Heard | Miss:
+        """The frame that begins at an index of a stream, whose bytes are given as Latin-1."""
         missed = Miss.NO
-        for name in self._frames:
-            found = self._walk(name, text, 0, is_whole=False)
+        for name, gate in self._gates.items():
+            if not self._may_be(gate, text, at):
+                continue
+            found = self._walk(name, text, at, is_whole=False)
             if not isinstance(found, Miss):
-                return self._heard(name, text, 0, *found)
+                return self._heard(name, text, at, *found)
             if found is Miss.MORE:
                 missed = found
-        return missed if len(text) < MAX_FRAME else Miss.NO
+        return missed if len(text) - at < MAX_FRAME else Miss.NO
 
     def build(self, request: str, values: Mapping[str, Scalar]) -> tuple[bytes, bytes]:
         """(bytes to send, the same with `*` for secrets). Raises StringsError for a value that does not fit its field."""
@@ -148,6 +165,21 @@ class Language:
         return raw[: len(raw) - len(self._end)] if self._end else raw
 
     # -- matching -----------------------------------------------------------------------------------------------------
+
+    def _may_be(self, gate: _Gate, text: str, at: int) -> bool:
+        """False for what is surely another frame: most are told apart here, at little cost."""
+        for offset, literal in gate.literals:
+            first = at + offset
+            if not text.startswith(literal, first) and len(text) >= first + len(literal):
+                return False
+        if gate.length is None:
+            return True
+        offset, spec = gate.length
+        piece = text[at + offset : at + offset + (spec.size or 0)]
+        if len(piece) < (spec.size or 0):
+            return True
+        value = self._value(spec, piece)
+        return isinstance(value, int) and gate.least <= value + (spec.total or 0) <= MAX_FRAME
 
     def _parts(self, shaped: Shaped) -> tuple[_Part, ...]:
         return tuple(
@@ -186,7 +218,7 @@ class Language:
                     return Miss.MORE if not is_whole and part.text.startswith(piece) else Miss.NO
                 at += len(part.text)
                 continue
-            end = self._field_end(parts, index, text, at, None if total is None else begin + total)
+            end = self._field_end(parts, index, text, at, begin, None if total is None else begin + total)
             if isinstance(end, Miss):
                 return Miss.NO if is_whole else end
             read = text[at:end]
@@ -198,19 +230,19 @@ class Language:
                 if is_whole and size != total:
                     return Miss.NO
                 total = size
-                if total > MAX_FRAME:
-                    return Miss.NO
                 if not is_whole and len(text) - begin < total:
                     return Miss.MORE
             values[part.name], texts[part.name] = value, read
             if part.name in SECRET_FIELDS:
                 hidden.append((at, end))
             at = end
-        if (total is not None and at != begin + total) or not self._derive(name, values):
+        if at - begin > MAX_FRAME or (total is not None and at != begin + total) or not self._derive(name, values):
             return Miss.NO
         return values, texts, hidden, at
 
-    def _field_end(self, parts: tuple[_Part, ...], index: int, text: str, at: int, frame_end: int | None) -> int | Miss:
+    def _field_end(
+        self, parts: tuple[_Part, ...], index: int, text: str, at: int, begin: int, frame_end: int | None
+    ) -> int | Miss:
         """Where a field ends: by its size, at the next literal, or so that what follows it has room."""
         spec = parts[index].spec
         assert spec is not None
@@ -218,7 +250,7 @@ class Language:
             return at + spec.size if at + spec.size <= len(text) else Miss.MORE
         rest = parts[index + 1 :]
         if rest and rest[0].text:
-            found = text.find(rest[0].text, at)
+            found = text.find(rest[0].text, at, begin + MAX_FRAME)
             return found if found >= 0 else Miss.MORE
         if frame_end is None:
             return Miss.MORE
@@ -354,6 +386,21 @@ class Language:
             except UnicodeEncodeError as error:
                 raise StringsError(f"{where}: a character is not in {self.spec.encoding}") from error
         return text if spec.size is None else text.ljust(spec.size)
+
+
+def _gate(parts: tuple[_Part, ...]) -> _Gate:
+    literals, length, offset = [], None, 0
+    for part in parts:
+        if part.spec is None:
+            literals.append((offset, part.text))
+            offset += len(part.text)
+        elif part.spec.size is None:
+            break
+        else:
+            length = (offset, part.spec) if part.spec.total is not None else length
+            offset += part.spec.size
+    least = sum(len(part.text) if part.spec is None else part.spec.size or 0 for part in parts)
+    return _Gate(tuple(literals), length, least)
 
 
 def _number(spec: FieldSpec, number: int, where: str, name: str) -> str:

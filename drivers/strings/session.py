@@ -56,6 +56,7 @@ class StringsSession:
         self.dropped = 0
         """Events that came faster than they were taken."""
         self._trace = trace
+        self._now = asyncio.get_running_loop().time
         self._channel: Channel | None = None
         self._is_single = link.kind in _SINGLE
         self._stations: dict[str, Station] = {}
@@ -87,7 +88,7 @@ class StringsSession:
         self.counts.bytes_in += len(data)
         if self._echo and data:
             data = self._without_echo(data)
-        now = time.monotonic()
+        now = self._now()
         for language in self._spoken_at(peer):
             key = (peer, id(language))
             decoder, before = self._decoders.get(key) or (Decoder(language), now)
@@ -121,7 +122,7 @@ class StringsSession:
     def _pause_over(self, key: tuple[str, int]) -> None:
         self._pauses.pop(key, None)
         decoder, _ = self._decoders[key]
-        self._hear(key[0], decoder.language, decoder.end(), time.monotonic())
+        self._hear(key[0], decoder.language, decoder.end(), self._now())
 
     def _spoken_at(self, peer: str) -> list[Language]:
         return list({id(each.language): each.language for each in self._at(peer)}.values())
@@ -163,7 +164,7 @@ class StringsSession:
             self._trace("!", shown, reason)
         for station in stations:
             station.refused += 1
-        now = time.monotonic()
+        now = self._now()
         if now - self._logged_at >= _LOG_S:
             self._logged_at = now
             devices = [station.address.device for station in stations]
@@ -190,7 +191,7 @@ class StringsSession:
         assert isinstance(address, StringsField)
         if self._channel is None or not self._channel.is_there(station.address):
             raise DeviceTimeout("it has not dialled in", next_step="check the server address in the device's settings")
-        limit, now = station.language.spec.silent_s, time.monotonic()
+        limit, now = station.language.spec.silent_s, self._now()
         if limit is not None and now - (station.heard_at or station.since) > limit:
             raise DeviceTimeout(
                 f"nothing was heard of it for {limit:g} s",
@@ -227,16 +228,16 @@ class StringsSession:
         if station.doubt is None:
             return False
         since, quiet_until = station.doubt
-        if (wait := quiet_until - time.monotonic()) > 0:
+        if (wait := quiet_until - self._now()) > 0:
             await asyncio.sleep(wait)
-        if time.monotonic() - since > max(5.0, FORGET_TIMES * self.link.timeout_s):
+        if self._now() - since > max(5.0, FORGET_TIMES * self.link.timeout_s):
             station.doubt = None
         return station.doubt is not None
 
     async def _quiet(self, station: Station) -> None:
         """Waits until no more answers came for a time limit."""
-        end = time.monotonic() + FORGET_TIMES * self.link.timeout_s
-        while time.monotonic() < end:
+        end = self._now() + FORGET_TIMES * self.link.timeout_s
+        while self._now() < end:
             try:
                 async with asyncio.timeout(self.link.timeout_s):
                     await station.answers.get()
@@ -275,7 +276,7 @@ class StringsSession:
         return heard
 
     def _doubt(self, station: Station, limit_s: float) -> None:
-        now = time.monotonic()
+        now = self._now()
         station.doubt = (now, now + limit_s)
 
     def _belongs(self, station: Station, request: str, given: Mapping[str, Scalar], heard: Heard) -> bool:
@@ -409,7 +410,7 @@ class StringsSession:
             if device.strings is None:
                 raise ConfigError("its profile has no strings", where=device.device, next_step="see its profile")
             language = self._languages.setdefault(id(device.strings), Language(device.strings))
-            station = self._stations[device.device] = Station(device, language, time.monotonic())
+            station = self._stations[device.device] = Station(device, language, self._now())
             if self._channel is not None:
                 self._channel.expect(device)
         return station

@@ -91,6 +91,7 @@ class Decoder:
 
     def _stream(self, data: bytes, *, is_end: bool) -> Iterator[Heard | Refused]:
         data = self._data + data
+        text = data.decode("latin-1")
         at, size, noise = 0, len(data), 0
         while at < size:
             match = self._start.search(data, at)
@@ -100,7 +101,7 @@ class Decoder:
                 at = begin
             if match is None:
                 break
-            found = self.language.at(data, at)
+            found = self.language.at(text, at)
             if found is Miss.MORE and not is_end and size - at < MAX_FRAME:
                 break
             if isinstance(found, Miss):

@@ -121,6 +121,22 @@ def test_noise_costs_linear_time_and_makes_no_card(name: str) -> None:
     assert not [one for one in found if one.frame in checked and len(one.raw) > 6]
 
 
+def test_beginnings_without_end_are_told_by_what_stands_at_fixed_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of `@@`, with which a message of GB/T 26875.3 begins: hardly one is taken apart."""
+    walked = 0
+    walk = Language._walk
+
+    def counted(*given: Any, **more: Any) -> Any:
+        nonlocal walked
+        walked += 1
+        return walk(*given, **more)
+
+    monkeypatch.setattr(Language, "_walk", counted)
+    language = Language(LIBRARY.get("gbt26875-transmission-device").strings or Strings())
+    assert not any(isinstance(one, Heard) for one in heard(language, b"@@" * 20_000))
+    assert walked < 100
+
+
 @pytest.mark.parametrize("name", PROFILES)
 def test_no_shipped_profile_is_ambiguous_but_for_its_last_resort(name: str) -> None:
     spec = LIBRARY.get(name).strings
