@@ -12,6 +12,8 @@ Orders on standard input, one JSON line each, one line back; `reader` is an addr
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import json
 import os
 from pathlib import Path
@@ -39,6 +41,7 @@ def osdp(
     demand: Annotated[bool, typer.Option("--demand", help="The readers answer nothing in plain.")] = False,
     checksum: Annotated[bool, typer.Option("--checksum", help="The readers know no CRC.")] = False,
     turnaround: Annotated[float, typer.Option(help="Seconds from a command to its reply.", min=0, max=1)] = 0.003,
+    every: Annotated[float, typer.Option(help="Seconds from one card to the next; 0: none by itself.", min=0)] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Run OSDP readers that present cards and keys when told, with secure channel."""
@@ -63,10 +66,10 @@ def osdp(
                    serial=0x1000 + one)
         for one in addresses
     ]  # fmt: skip
-    asyncio.run(_run(OsdpLine(readers, Wire(baud), link=link), str(link) if link else "", as_json))
+    asyncio.run(_run(OsdpLine(readers, Wire(baud), link=link), str(link) if link else "", every, as_json))
 
 
-async def _run(line: OsdpLine, link: str, as_json: bool) -> None:
+async def _run(line: OsdpLine, link: str, every_s: float, as_json: bool) -> None:
     from firmware_sim.control import until_told_to_stop
 
     try:
@@ -78,10 +81,23 @@ async def _run(line: OsdpLine, link: str, as_json: bool) -> None:
             else:
                 for reader in line.readers:
                     typer.echo(f"{reader.address:3d}  osdp  {url}")
+            coming = asyncio.create_task(_come_by(line, every_s), name="cards") if every_s else None
             await until_told_to_stop(lambda text: typer.echo(json.dumps(_reply(line, text))))
+            if coming is not None:
+                coming.cancel()
     except OSError as error:
         typer.echo(f"plantroom sim: {error}. Choose another path", err=True)
         raise typer.Exit(1) from error
+
+
+async def _come_by(line: OsdpLine, every_s: float) -> None:
+    """One reader after the other sees a card: 26 bits, facility 42, the numbers one after the other."""
+    for number in itertools.count(1):
+        await asyncio.sleep(every_s)
+        body = f"{42:08b}{number % 0x10000:016b}"
+        even, odd = body[:12].count("1") % 2, (body[12:].count("1") + 1) % 2
+        reader = line.readers[number % len(line.readers)]
+        line.ask(functools.partial(reader.present, f"{even}{body}{odd}"))
 
 
 def _reply(line: OsdpLine, text: str) -> dict[str, Any]:

@@ -60,17 +60,31 @@ async def _hear(session: CanListen, device: Device, tell: Tell, say: Callable[[s
             except DeviceError as error:
                 say(f"no events yet: {error}")
                 await asyncio.sleep(_AGAIN_S)
+        raised: set[str] = set()
         seen: deque[str] = deque(maxlen=_REMEMBERED)  # a device that is not answered tells the same again
         async for turn in session.occurrences():
             for told in turn:
                 if told.key in seen:
                     continue
                 seen.append(told.key)
+                if _is_stale_end(told.name, told.data.get("id"), raised):
+                    continue
                 hidden = {name: str(clear) for name, clear in told.clear.items()}
                 t_ms = told.t_ms if told.t_ms is not None else time.time_ns() // 1_000_000
                 tell({"event": told.name, "t": t_ms, "data": {**told.data, **hidden}})
     except LinkError as error:
         say(str(error))
+
+
+def _is_stale_end(name: str, alarm: Any, raised: set[str]) -> bool:
+    """The end of an alarm that never began while we looked: how a device says at first that all is well."""
+    if name == "alarm.raised":
+        raised.add(str(alarm))
+    is_end = name == "alarm.cleared"
+    was_raised = str(alarm) in raised
+    if is_end:
+        raised.discard(str(alarm))
+    return is_end and not was_raised
 
 
 def line(event: Mapping[str, Any]) -> str:

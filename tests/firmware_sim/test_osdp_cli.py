@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from firmware_sim.cli import app
-from firmware_sim.osdp import OsdpReader, crc
+from firmware_sim.osdp import OsdpLine, OsdpReader, crc
+from firmware_sim.osdp_cli import _come_by
+from firmware_sim.wire import Wire
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,20 @@ def test_a_reader_repeats_and_refuses_by_sequence() -> None:
     wrong = command(0x60, 3)
     assert wrong is not None
     assert wrong[5:7] == bytes((0x41, 4))
+
+
+async def test_cards_come_by_themselves_with_right_parity() -> None:
+    line = OsdpLine([OsdpReader(0), OsdpReader(1)], Wire(38400))
+    seen: list[tuple[int, str]] = []
+    for reader in line.readers:
+        reader.present = lambda bits, at=reader.address: seen.append((at, bits))  # type: ignore[method-assign, assignment]
+    line.ask = lambda call: call()  # type: ignore[method-assign]
+    coming = asyncio.create_task(_come_by(line, 0.001))
+    while len(seen) < 3:
+        await asyncio.sleep(0)
+    coming.cancel()
+    assert [at for at, _ in seen[:3]] == [1, 0, 1]
+    for number, (_, bits) in enumerate(seen[:3], 1):
+        assert (len(bits), int(bits[1:9], 2), int(bits[9:25], 2)) == (26, 42, number)
+        assert bits[:13].count("1") % 2 == 0
+        assert bits[13:].count("1") % 2 == 1

@@ -71,3 +71,12 @@ def test_status_shows_the_events_of_devices_that_have_some(capsys: pytest.Captur
     assert shown.split()[-8:] == ["door-1", "1002", "1000", "60", "s", "ago", "1003", "tamper"]
     status._show_events(Console(width=80), {"t": 0, "devices": devices[:1]})
     assert capsys.readouterr().out == ""
+
+
+def test_what_a_device_says_at_first_to_be_well_is_no_event() -> None:
+    raised: set[str] = set()
+    shown = [
+        not watch_events._is_stale_end(name, "tamper", raised)
+        for name in ("alarm.cleared", "alarm.raised", "alarm.cleared", "alarm.cleared", "card.read")
+    ]
+    assert shown == [False, True, True, False, True]
