@@ -45,6 +45,11 @@ SHAPES = {
 
 MIXABLE = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "mbus")
 """Protocols that may share a `mixed` line: nobody speaks there unasked, and none needs a cycle of its own."""
+UNSHARED = {
+    "osdp": "its control panel polls every reader on the line at least five times a second, and its readers need it so",
+    "strings": "its devices may speak unasked, into the answers of others",
+}
+"""Why a serial protocol shares no line."""
 
 BACNET_PORT = 47808
 OPCUA_PORT = 4840

@@ -19,7 +19,7 @@ from device_profiles.schema import Point, Profile
 from device_profiles.secrets import Secret, read_secret
 from device_profiles.yamlfile import KeyPath
 from drivers.base import Limits, LineSettings
-from drivers.link import CARRIERS, MIXABLE
+from drivers.link import CARRIERS, MIXABLE, UNSHARED
 from edge_agent.config import dialling_in
 from edge_agent.config.commands import narrowed
 from edge_agent.config.links import Link
@@ -183,8 +183,9 @@ class DeviceReader:
         if not config.is_line:
             return
         first, other = self._protocols.setdefault(config.id, (protocol, entry.id))
-        if config.mixed and protocol not in MIXABLE:
-            what = f"{profile.profile} speaks {protocol}, which shares no line with other protocols"
+        alone = next((one for one in (protocol, first) if one in UNSHARED), None)
+        if alone is not None and (config.mixed or first != protocol):
+            what = f"{alone} shares no line with other protocols: {UNSHARED[alone]}"
             self.problems.add((*path, "link"), what, f"give it a line of its own; {', '.join(MIXABLE)} can share one")
         elif not config.mixed and first != protocol:
             what = f"{profile.profile} speaks {protocol}, and {other} on {config.id} speaks {first}"
