@@ -89,6 +89,8 @@ class OnvifCamera(HttpHost):
         """The longest life of a subscription."""
         self.waits_s = 60.0
         """The longest wait of a pull; more is refused. 0 answers at once, whatever it is asked."""
+        self.pictureless: set[str] = set()
+        """Media profiles without snapshots."""
         self.stream_uri = ""
         """Instead of the usual one, as XML has it."""
         self.answer: bytes | None = None
@@ -282,7 +284,9 @@ class OnvifCamera(HttpHost):
         )
         return _media_uri("GetStreamUri", uri)
 
-    def _do_GetSnapshotUri(self, *_: Any) -> str:
+    def _do_GetSnapshotUri(self, _request: Any, _: Any, operation: ElementTree.Element) -> str | web.Response:
+        if _text(operation, "ProfileToken") in self.pictureless:
+            return _fault("ter:ActionNotSupported", "no snapshot in this profile")
         return _media_uri("GetSnapshotUri", self._at("/snapshot"))
 
     # recording

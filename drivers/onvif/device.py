@@ -10,13 +10,14 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from device_profiles.errors import DeviceError, DeviceMismatch, DeviceRefused
 from device_profiles.reading import PointFault, Raw
 from drivers.base import Address
+from drivers.device_time import posix_zone
 
 if TYPE_CHECKING:
     from .soap import Soap
@@ -70,7 +71,14 @@ class OnvifHost:
             return False
 
     async def clock(self) -> float:
-        """Seconds that the device's clock is ahead of ours; our logins follow it from now on. Raises DeviceError, LinkError.
+        """Seconds that the device's clock is ahead of ours; our logins follow it from now on. Raises DeviceError, LinkError."""
+        ahead = await self.learn_clock()
+        if ahead is None:
+            raise DeviceMismatch("its date and time are none", where=self._soap.where)
+        return round(ahead, 1)
+
+    async def learn_clock(self) -> float | None:
+        """As `clock`; None for a device that says no time, or one that nobody can place: our logins carry our own then.
 
         Asked without a login, as the specification has it; with one where the device wants it all the same.
         """
@@ -84,10 +92,10 @@ class OnvifHost:
         middle = (before + time.time()) / 2
         told = _utc(found.get("SystemDateAndTime"))
         if told is None:
-            raise DeviceMismatch("its date and time are none", where=self._soap.where)
+            return None
         ahead = told + 0.5 - middle  # it tells whole seconds: on average it is half a second further on
         self._soap.set_clock(ahead)
-        return round(ahead, 1)
+        return ahead
 
     async def set_clock(self) -> float:
         """Sets the clock to ours; how far it was ahead. Raises DeviceRefused for one that follows NTP."""
@@ -176,8 +184,9 @@ class OnvifHost:
         """The values of one group."""
         group = group_of(facts[0])
         if group == "clock":
-            ahead = await self.clock()
-            return {fact: True if fact == "online" else ahead for fact in facts}
+            ahead = await self.learn_clock()
+            skew = PointFault("BadNoData", "it says no time") if ahead is None else round(ahead, 1)
+            return {fact: True if fact == "online" else skew for fact in facts}
         if group == "info":
             info = await self.info()
             return {fact: info.get(fact) or PointFault("BadNoData", "it does not say") for fact in facts}
@@ -304,11 +313,21 @@ def number_of(value: Any) -> float | None:
 
 
 def _utc(value: Any) -> float | None:
-    told = _mapping(_mapping(value).get("UTCDateTime"))
+    """UTC where it is said; else the local time by the zone that is said (old devices leave UTC out)."""
+    told = _mapping(value)
+    utc = _moment(told.get("UTCDateTime"), UTC)
+    if utc is not None:
+        return utc
+    zone = posix_zone(str(_mapping(told.get("TimeZone")).get("TZ", "")))
+    return None if zone is None else _moment(told.get("LocalDateTime"), zone)
+
+
+def _moment(value: Any, zone: tzinfo) -> float | None:
+    told = _mapping(value)
     day, at = _mapping(told.get("Date")), _mapping(told.get("Time"))
     try:
         numbers = [int(day[key]) for key in ("Year", "Month", "Day")] + [int(at[key]) for key in ("Hour", "Minute")]
-        return datetime(*numbers, min(int(at["Second"]), 59), tzinfo=UTC).timestamp()  # type: ignore[misc, arg-type]
+        return datetime(*numbers, min(int(at["Second"]), 59), tzinfo=zone).timestamp()  # type: ignore[misc, arg-type]
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 

@@ -16,7 +16,7 @@ from drivers.base import Address, Batch, Layout, WireCount
 from drivers.handover import Handover
 from drivers.listening import Listened, Occurrence
 
-from .device import OnvifHost, of_source, path_of, source_number
+from .device import MediaProfile, OnvifHost, of_source, path_of, source_number
 from .happening import Happening, Message, States, messages_of
 from .pull import PullPoint
 
@@ -116,7 +116,7 @@ class OnvifSession:
         own = of_source(await self._host.media_profiles(), source_number(device))
         if not own:
             raise DeviceRefused("it has no such video source", code=0, status="BadNodeIdUnknown", where=where)
-        path = path_of(await self._host.snapshot_address(own[0].token))
+        path = path_of(await self._picture_address(own, where))
         if not path:
             raise DeviceMismatch("the address of its picture is none", where=where)
         reply = await self._client.request("GET", path, limit=_MOST_PICTURE, where=where)
@@ -124,6 +124,18 @@ class OnvifSession:
             raise DeviceMismatch(f"its snapshot is {reply.content_type[:60]!r} and no picture", where=where)
         kept = await asyncio.to_thread(pictures.keep, folder, device.device, reply.body)
         return {"url": kept.path.as_uri(), "sha256": kept.sha256, "expires": kept.expires, "bytes": len(reply.body)}
+
+    async def _picture_address(self, profiles: Sequence[MediaProfile], where: str) -> str:
+        """Of the first media profile that has pictures: not each of them has."""
+        refused = DeviceRefused("it has no pictures", code=0, status="BadNotSupported", where=where)
+        for profile in profiles[:4]:
+            try:
+                return await self._host.snapshot_address(profile.token)
+            except DeviceRefused as error:
+                if error.code == 401:
+                    raise
+                refused = error
+        raise refused
 
     async def listen(self, device: Listened) -> None:
         """Raises DeviceError when the device gives no pull point, LinkError."""
@@ -174,7 +186,7 @@ class OnvifSession:
     async def _know_clock(self) -> None:
         """Before the first login: a device with a wrong clock refuses it otherwise."""
         if not self._has_clock:
-            await self._host.clock()
+            await self._host.learn_clock()
             self._has_clock = True
 
     def _where(self, device: Address) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from device_profiles.errors import DeviceRefused
+from device_profiles.reading import PointFault
 from drivers.base import WireCount
 from drivers.listening import Listened
 from drivers.onvif.device import bare
@@ -158,3 +160,40 @@ def test_a_state_that_is_said_without_an_operation_is_told_once_while_it_lasts()
     assert happening.is_news(crossed)
     assert happening.is_news(crossed), "a moment has no state"
     assert not said(True, "Deleted")
+
+
+_LOCAL = (
+    "<tds:GetSystemDateAndTimeResponse><tds:SystemDateAndTime><tt:DateTimeType>Manual</tt:DateTimeType>"
+    "<tt:DaylightSavings>false</tt:DaylightSavings>{zone}<tt:LocalDateTime><tt:Time><tt:Hour>{at.hour}</tt:Hour><tt:Minute>"
+    "{at.minute}</tt:Minute><tt:Second>{at.second}</tt:Second></tt:Time><tt:Date><tt:Year>{at.year}</tt:Year><tt:Month>"
+    "{at.month}</tt:Month><tt:Day>{at.day}</tt:Day></tt:Date></tt:LocalDateTime></tds:SystemDateAndTime>"
+    "</tds:GetSystemDateAndTimeResponse>"
+)
+
+
+@pytest.mark.parametrize("zone", ["<tt:TimeZone><tt:TZ>CST-8</tt:TZ></tt:TimeZone>", ""])
+async def test_a_clock_without_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """By its zone, where it says one; a device that says no time at all is asked with ours."""
+    camera = OnvifCamera(password="s3cret")
+    at = datetime.now(UTC) + timedelta(hours=8)
+    monkeypatch.setattr(camera, "_do_GetSystemDateAndTime", lambda *_: _LOCAL.format(at=at, zone=zone))
+    async with camera, session_of(camera, tmp_path, "s3cret") as session:
+        found = await values(session)
+        assert (found["online"], found["model_text"]) == (True, "SIM-CAM")
+        if zone:
+            assert abs(found["clock_skew"]) < 5
+        else:
+            assert found["clock_skew"] == PointFault("BadNoData", "it says no time")
+
+
+async def test_a_profile_without_snapshots(tmp_path: Path) -> None:
+    async with OnvifCamera() as camera, session_of(camera, tmp_path) as session:
+        camera.pictureless = {"main1"}
+        assert (await values(session))["snapshot_address_text"] == PointFault(
+            "BadNotSupported",
+            "the device refused GetSnapshotUri: ActionNotSupported (no snapshot in this profile)",
+        )
+        assert (await session.operate(CAMERA, operation("snapshot"), {}, None))["bytes"], "another profile has them"
+        camera.pictureless = {"main1", "sub1"}
+        with pytest.raises(DeviceRefused, match="no snapshot"):
+            await session.operate(CAMERA, operation("snapshot"), {}, None)
