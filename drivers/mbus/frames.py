@@ -44,7 +44,9 @@ def _said(frame: wire.Frame, raw: bytes, at: int) -> Frame:
     values: tuple[Value, ...] = ()
     if frame.ci is not None:
         facts["ci"] = f"{frame.ci:02X}"
-    if frame.name == "answer" and frame.ci is not None:
+    if frame.name == "answer" and frame.ci == records.ERROR:
+        facts["error"] = records.error(frame.data)
+    elif frame.name == "answer" and frame.ci is not None:
         try:
             answer = records.decode(frame.ci, frame.data)
         except DeviceMismatch as error:
@@ -53,6 +55,7 @@ def _said(frame: wire.Frame, raw: bytes, at: int) -> Frame:
             values = tuple(Value(name, one.value, one.unit, one.status) for name, one in records.rows(answer))
             if answer.header is not None:
                 facts |= {name: value for name, value in asdict(answer.header).items() if value != ""}
+                facts["states"] = answer.header.states
             if answer.more:
                 facts["more"] = True
             if answer.manufacturer:
@@ -69,7 +72,7 @@ def _parts(frame: wire.Frame, raw: bytes) -> tuple[Part, ...]:
     if frame.ci is not None:
         parts.append(Part(6, 7, "information", f"{frame.ci:02X}"))
         data = 7
-        if frame.ci in records.VARIABLE and len(frame.data) >= 12:
+        if frame.ci in records.LONG_HEADER and len(frame.data) >= 12:
             parts.append(Part(7, 19, "header"))
             data = 19
         if data < len(raw) - 2:

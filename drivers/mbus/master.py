@@ -17,6 +17,7 @@ from drivers.serial_line import Line, LineInterrupted, LineSilent
 
 from . import frame as wire
 from . import records
+from .answer import Answer
 from .debts import Debts
 from .select import Secondary
 
@@ -27,7 +28,6 @@ QUIET_SHARE = 0.5
 NKE, SEND, REQUEST = 0x40, 0x53, 0x5B
 FCB = 0x20
 SELECT, RESET = 0x52, 0x50
-_ERROR = 0x70
 _MOST_TELEGRAMS = 32
 _MOST_PROOFS = 8
 """So often a slave that owes a telegram is initialised in one readout."""
@@ -35,10 +35,6 @@ FORGET_TIMES = 20
 """What is later than so many time limits (and 5 s) does not come any more."""
 _LATEST_S, _LATEST_BITS = 0.05, 330
 """How long a slave may take for the first bit of its answer (EN 13757-2, 5.4)."""
-APPLICATION_ERRORS = (
-    "an unspecified error", "the request is not implemented", "its buffer is too long", "too many records",
-    "premature end of record", "more than 10 DIFE", "more than 10 VIFE", None, "busy", "too many readouts",
-)  # fmt: skip
 
 
 class Collision(DeviceMismatch):
@@ -139,12 +135,12 @@ class Master:
         self._is_crowded = False
         """Somebody may be selected who should not be."""
 
-    def read(self, line: Line, unit: int | Secondary, reset: bytes | None = None) -> tuple[records.Answer, ...]:
+    def read(self, line: Line, unit: int | Secondary, reset: bytes | None = None) -> tuple[Answer, ...]:
         """All telegrams of one readout, behind an application reset with these bytes where told. Raises DeviceError, LinkError,
         LineInterrupted.
         """
         slave = self._slaves.setdefault(_key(unit), _Slave())
-        answers: list[records.Answer] = []
+        answers: list[Answer] = []
         try:
             self._begin(line, unit, slave, reset)
             while True:
@@ -187,7 +183,7 @@ class Master:
             raise Collision(error.what) from error
         return True
 
-    def select(self, line: Line, pattern: Secondary) -> records.Answer | None:
+    def select(self, line: Line, pattern: Secondary) -> Answer | None:
         """The one slave that a pattern selects; None when there is none. Raises Collision where several are, LinkError."""
         self._selected = None
         try:
@@ -240,12 +236,12 @@ class Master:
             raise
         self._debts.acknowledged(_key(unit))
 
-    def _request(self, line: Line, unit: int | Secondary, slave: _Slave) -> records.Answer:
+    def _request(self, line: Line, unit: int | Secondary, slave: _Slave) -> Answer:
         frame = self._telegram(line, unit, slave)
         slave.fcb = not slave.fcb
         assert frame.ci is not None
         self._debts.answered(_key(unit))
-        if frame.ci == _ERROR:
+        if frame.ci == records.ERROR:
             raise refusal(frame.data)
         return records.decode(frame.ci, frame.data)
 
@@ -295,9 +291,10 @@ class Master:
 def refusal(data: bytes) -> DeviceRefused:
     """The error of an answer with CI 70h (EN 13757-3, section 7.3)."""
     code = data[0] if data else 0
-    words = (APPLICATION_ERRORS[code] if code < len(APPLICATION_ERRORS) else None) or f"application error {code}"
     status = "BadTooManyOperations" if code in (8, 9) else "BadDeviceFailure"
-    return DeviceRefused(f"the device refuses: {words}", code=code, status=status, next_step="read it less often")
+    return DeviceRefused(
+        f"the device refuses: {records.error(data)}", code=code, status=status, next_step="read it less often"
+    )
 
 
 def line_after(line: Line, seconds: float) -> bytes:

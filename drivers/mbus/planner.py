@@ -13,7 +13,7 @@ from device_profiles.schema import Mbus, Point
 from device_profiles.units import conversion
 from drivers.base import Batch, Layout, LinkConfig
 
-from .records import Answer, Record
+from .answer import Answer, Record
 
 _REQUEST = 5
 _REPLY = 128

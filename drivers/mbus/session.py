@@ -14,8 +14,8 @@ from drivers.base import Address, Batch, Layout, LinkConfig, Trace, WireCount
 from drivers.serial_line import Line, LineAccess, LineOwner
 
 from . import planner
+from .answer import Answer, Header
 from .master import GAP_CHARS, Collision, Master
-from .records import Answer, Header
 from .select import Secondary, hidden, narrower
 
 T = TypeVar("T")

@@ -101,6 +101,13 @@ def test_an_acknowledgement_is_one_only_where_it_can_be() -> None:
     assert [one.raw.hex() for one in found if isinstance(one, Frame)] == ["e5", ask.hex(), "e5"]
 
 
+def test_no_more_acknowledgements_in_a_row_than_there_can_be_slaves() -> None:
+    *acks, rest = decoded(b"\xe5" * 100_000)
+    assert len(acks) == 250
+    assert isinstance(rest, Reject)
+    assert (rest.error, rest.at, rest.got) == ("noise", 250, "99750")
+
+
 @given(st.integers(0, 255), st.sampled_from([0x53, 0x73, 0x08]), st.integers(0, 255), st.binary(max_size=252))
 def test_a_built_frame_is_read_back(address: int, control: int, ci: int, data: bytes) -> None:
     frame = wire.Frame(control, address, ci, data)
@@ -146,11 +153,103 @@ def test_other_bytes_are_no_frame(data: bytes) -> None:
         ("04 06 01 02", None, "W.h", "BadDecodingError"),
         ("84 80 80 80 80 80 80 80 80 80 80 80 00 06 01 02 03 04", None, None, "BadDecodingError"),
         ("22 FC 03 48 52 25 74 C8 11", 45.52, "%", ""),
+        ("03 FC 20 03 43 42 41 15 31 00", 12565, "1/s", ""),  # the unit in words behind the extension
+        ("05 14 FF FF 7F 4B", 167772.15, "m3", ""),  # every bit of a real counts
+        ("05 2B EC DD 4C 4B", 13426156, "W", ""),
+        ("06 13 FF FF FF FF FF 7F", 140737488355.327, "m3", ""),
+        ("07 13 00 00 00 00 00 00 00 80", -9223372036854775.808, "m3", ""),
+        ("0E 13 12 90 78 56 34 12", 123456789.012, "m3", ""),
+        ("0D 13 C4 78 56 34 12", 12345.678, "m3", ""),
+        ("0D 13 D4 78 56 34 12", -12345.678, "m3", ""),
+        ("0D 13 E3 01 00 01", 65.537, "m3", ""),
+        ("0D 13 F0" + " 01" * 16, "01" * 16, "m3", ""),
+        ("0D 13 F7 01", None, "m3", "BadDecodingError"),
+        ("0D 13 C0", None, "m3", "BadDecodingError"),
+        ("03 6D 19 0F 0A", "10:15:25", None, ""),
+        ("03 6D 3F 3F 1F", None, None, "BadSensorFailure"),
+        ("06 6D 19 0F 0A 65 11 00", "2011-01-05T10:15:25", None, ""),
+        ("06 6D 19 8F 0A 65 11 00", None, None, "BadSensorFailure"),
+        ("04 6D 1A 2F 65 11", "2011-01-05T15:26", None, ""),  # with its century
+        ("04 6D 1A 1F 65 11", None, None, "BadSensorFailure"),  # every hour
+        ("02 6C 5E F2", None, None, "BadSensorFailure"),  # the 30th of February
+        ("02 6C FF FF", None, None, "BadSensorFailure"),
+        ("0A 6C 34 12", None, None, "BadDecodingError"),
+        ("02 FD 17 00 80", 32768, "1", ""),  # bits have no sign
+        ("02 FD 16 34 12", None, None, "BadNotReadable"),
+        ("04 93 15 00 00 00 00", None, "m3", "BadNoData"),
+        ("04 93 16 00 00 00 00", None, "m3", "BadOutOfRange"),
+        ("04 93 18 00 00 00 00", None, "m3", "BadSensorFailure"),
+        ("04 93 22 E8 03 00 00", 1.0, "m3/h", ""),
+        ("04 93 3C E8 03 00 00", 1.0, "m3", ""),
+        ("04 BB 6F 1A 0F 65 11", "2011-01-05T15:26", None, ""),
+        ("02 BB 59 02 00", 120, "s", ""),
+        ("04 93 7D 01 00 00 00", 1, "m3", ""),
+        ("04 93 7B 01 00 00 00", 1.001, "m3", ""),
+        ("02 FD C8 FC 01 01 09", 230.5, "V", ""),
+        ("04 FB 02 01 00 00 00", 1, "kV.A.h{reactive}", ""),
+        ("02 FB 2E F4 01", 50.0, "Hz", ""),
+        ("04 FB 18 01 00 00 00", 100000, "kg", ""),
+        ("02 FD 71 9C FF", -100, "dB[mW]", ""),
+        ("02 FF 12 34 12", 4660, None, ""),
+        ("00 13", None, "m3", "BadNoData"),
     ],
 )
 def test_what_a_record_says(data: str, value: object, unit: str | None, status: str) -> None:
     (record,) = records.decode(0x78, bytes.fromhex(data)).records
     assert (record.value, record.unit, record.status) == (value, unit, status)
+
+
+@pytest.mark.parametrize(
+    ("vib", "name"),
+    [
+        ("93 3B", "volume_positive"), ("93 3C", "volume_negative"), ("93 40", "volume_lower_limit"),
+        ("BB 59", "flow_high_first_duration"), ("BB 4F", "flow_high_last_end"), ("FD C8 FC 03", "voltage_l3"),
+        ("93 22", "volume_per_hour"), ("93 FF 22", "volume"), ("93 74", "volume"),
+    ],
+)  # fmt: skip
+def test_only_the_plain_quantity_has_its_plain_name(vib: str, name: str) -> None:
+    (record,) = records.decode(0x78, b"\x02" + bytes.fromhex(vib) + b"\x01\x11").records
+    assert record.quantity == name
+
+
+def test_storage_tariff_and_subunit_come_from_all_their_extensions() -> None:
+    (record,) = records.decode(0x78, bytes.fromhex("D4 B1 C2 21 06 01 00 00 00")).records
+    assert (record.function, record.storage, record.tariff, record.subunit) == (
+        "max",
+        0b1_0010_0001_1 | 0,
+        0b10_00_11,
+        2,
+    )
+
+
+HEADER = bytes.fromhex("12345678 4024 01 07 55 04 0000")
+
+
+def test_answers_with_their_highest_byte_first() -> None:
+    answer = records.decode(0x76, HEADER + bytes.fromhex("04 13 00 00 30 39  0C 13 12 34 56 78  04 6D 11 65 0F 1A"))
+    assert answer.header is not None
+    assert (answer.header.id, answer.header.maker, answer.header.states) == ("12345678", "PAD", ["power low"])
+    assert [record.value for record in answer.records] == [12.345, 12345.678, "2011-01-05T15:26"]
+    fixed = records.decode(0x77, bytes.fromhex("12345678 0A 01 E9 7E 00000001 00000135"))
+    assert fixed.header is not None
+    assert (fixed.header.id, [record.value for record in fixed.records]) == ("12345678", [0.001, 0.309])
+
+
+def test_encrypted_records_are_no_numbers() -> None:
+    header = HEADER[:10] + bytes((0x10, 0x05))
+    assert [record.status for record in records.decode(0x72, header + bytes(range(16))).records] == ["BadDecodingError"]
+    plain = records.decode(0x72, header + bytes.fromhex("2F2F 04 13 39300000 2F2F2F2F2F2F2F2F"))
+    assert [record.value for record in plain.records] == [12.345]
+    odd = records.decode(
+        0x72, HEADER[:10] + b"\xff\xff" + bytes.fromhex("04 13 39300000")
+    )  # old meters have anything there
+    assert [record.value for record in odd.records] == [12.345]
+
+
+def test_an_application_error_is_told_in_words() -> None:
+    (found,) = decoded(wire.encode(wire.Frame(0x08, 5, 0x70, b"\x08")))
+    assert isinstance(found, Frame)
+    assert (found.facts["error"], found.values) == ("busy", ())
 
 
 def test_a_fixed_answer() -> None:
