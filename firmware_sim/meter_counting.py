@@ -23,6 +23,41 @@ OTHER_ERROR, NO_DATA, NO_RIGHT = 0x01, 0x02, 0x04
 _HOUR_S, _DAY_S = 3600, 86_400
 _KEPT = {0x0504: (_HOUR_S, 254), 0x0506: (_DAY_S, 62)}
 """What is frozen by itself: (every so many seconds, records kept)."""
+_VARIABLES = {
+    0x0201: ("u", "", 10, 2),
+    0x0202: ("i_signed", "", 1000, 3),
+    0x0203: ("kw", "kw", 10_000, 3),
+    0x0204: ("kvar", "kvar", 10_000, 3),
+    0x0205: ("kva", "kva", 10_000, 3),
+    0x0206: ("pf", "pf", 1000, 2),
+    0x0207: ("angle", "", 10, 2),
+    0x0208: ("thd_u", "", 100, 2),
+    0x0209: ("thd_i", "", 100, 2),
+}
+"""DI3 and DI2: what the world calls the phases and the total, digits behind the point as a factor, bytes."""
+_OF_LOAD = ("i_signed", "kw", "kvar", "kva", "pf")
+_MEASURED = {
+    0x00000000: ("kwh_net", 100, 4),
+    0x00030000: ("kvarh_import", 100, 4),
+    0x00040000: ("kvarh_export", 100, 4),
+    0x00050000: ("kvarh_import", 100, 4),
+    0x01010000: ("kw_demand_max", 10_000, 3),
+    0x02800001: ("i_n", 1000, 3),
+    0x02800002: ("frequency", 100, 2),
+    0x02800004: ("kw_demand", 10_000, 3),
+}
+_MEASURED_1997 = {
+    0x9110: ("kvarh_import", 100, 4),
+    0x9120: ("kvarh_export", 100, 4),
+    0xA010: ("kw_demand_max", 10_000, 3),
+    0xB630: ("kw", 10_000, 3),
+    0xB631: ("kw1", 10_000, 3),
+    0xB632: ("kw2", 10_000, 3),
+    0xB633: ("kw3", 10_000, 3),
+    0xB640: ("kvar", 100, 2),
+    0xB650: ("pf", 1000, 2),
+}
+_NOTHING_COUNTED = (0x00060000, 0x00070000, 0x00080000)
 
 
 @dataclass
@@ -88,23 +123,16 @@ class CountingMeter:
             return self._frozen(high, low >> 8, low & 0xFF)
         if high in (0x0001, 0x0002):
             return _piece(self._tariffs(high, self.now()), low, 4, 0)
-        if high in (0x0201, 0x0202, 0x0203, 0x0206):
-            return self._variable(high, low)
+        if high in _VARIABLES:
+            return self._variable(*_VARIABLES[high], low)
         return self._single(di)
 
-    def _variable(self, high: int, low: int) -> bytes | None:
+    def _variable(self, name: str, total: str, factor: int, size: int, low: int) -> bytes | None:
         seen = self.world.snapshot(self.now())
-        lines = range(1, self.phases + 1)
-        if high == 0x0201:
-            return _piece([bcd(round(float(seen[f"u{n}"] or 0) * 10), 2) for n in lines], low, 2, 1)
-        share = 0.0 if self.relay_open else 1.0
-        if high == 0x0202:
-            amps = [float(seen[f"i_signed{n}"] or 0) * share for n in lines]
-            return _piece([bcd(round(one * 1000), 3) for one in amps], low, 3, 1)
-        name = "kw" if high == 0x0203 else "pf"
-        values = [float(seen[key] or 0) * share for key in (name, *(f"{name}{n}" for n in lines))]
-        places, size = (10_000, 3) if high == 0x0203 else (1000, 2)
-        return _piece([bcd(round(one * places), size) for one in values], low, size, 0)
+        share = 0.0 if self.relay_open and name in _OF_LOAD else 1.0
+        keys = [*([total] if total else []), *(f"{name}{n}" for n in range(1, self.phases + 1))]
+        values = [bcd(round(float(seen[key] or 0) * share * factor), size) for key in keys]
+        return _piece(values, low, size, 0 if total else 1)
 
     def _single(self, di: int) -> bytes | None:
         local = time.gmtime(self._local_s())
@@ -117,9 +145,13 @@ class CountingMeter:
         if di == 0x04000503:
             word = (0x08 if self.programmable else 0) | (0x50 if self.relay_open else 0) | (0x80 if self.alarm else 0)
             return word.to_bytes(2, "little")
-        if di == 0x02800002:
-            return bcd(round(float(self.world.snapshot(self.now())["frequency"] or 0) * 100), 2)
-        return None
+        if di == 0x02800007:
+            return bcd(312, 2)
+        if di in _MEASURED:
+            key, factor, size = _MEASURED[di]
+            value = bcd(round(float(self.world.snapshot(self.now())[key] or 0) * factor), size)
+            return value + bcd(2601151030, 5) if di == 0x01010000 else value
+        return bytes(4) if di in _NOTHING_COUNTED else None
 
     def _tariffs(self, high: int, at_s: float) -> list[bytes]:
         """Total and four tariffs, each a share of it."""
@@ -159,10 +191,9 @@ class CountingMeter:
             return bcd(round(float(seen[f"u{di & 0x0F}"] or 0)), 2)
         if 0xB621 <= di < 0xB621 + self.phases:
             return bcd(round(float(seen[f"i{di & 0x0F}"] or 0) * 100), 2)
-        if di == 0xB630:
-            return bcd(round(abs(float(seen["kw"] or 0)) * 10_000), 3)
-        if di == 0xB650:
-            return bcd(round(abs(float(seen["pf"] or 0)) * 1000), 2)
+        if di in _MEASURED_1997:
+            key, factor, size = _MEASURED_1997[di]
+            return bcd(round(abs(float(seen[key] or 0)) * factor), size)
         texts = {
             0xC010: time.strftime("%y%m%d", local) + f"{(local.tm_wday + 1) % 7:02d}",
             0xC011: time.strftime("%H%M%S", local),

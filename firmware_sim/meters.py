@@ -124,7 +124,14 @@ class Meter:
         return self._turn + 1
 
 
-_BLOCKS = ((0x0001FF00, 4, 0), (0x0201FF00, 2, 1), (0x0202FF00, 3, 1), (0x0203FF00, 3, 0), (0x0206FF00, 2, 0))
+_BLOCKS = (
+    (0x0001FF00, 4, 0),
+    (0x0201FF00, 2, 1),
+    (0x0202FF00, 3, 1),
+    (0x0203FF00, 3, 0),
+    (0x0204FF00, 3, 0),
+    (0x0206FF00, 2, 0),
+)
 """(block, bytes of an item, DI1 of the first item)."""
 
 
@@ -136,9 +143,12 @@ def energy_meter(edition: str, number: str, *, phases: int = 3, seed: int = 0) -
     new: dict[int, bytes] = {
         0x0001FF00: b"".join(bcd(123_456 * (5 - at) + seed, 4) for at in range(5)),
         0x00020000: bcd(4_217 + seed, 4),
+        0x00030000: bcd(51_244 + seed, 4),
+        0x00040000: bcd(-112, 4),
         0x0201FF00: b"".join(bcd(one, 2) for one in volts),
         0x0202FF00: b"".join(bcd(one, 3) for one in amps),
         0x0203FF00: b"".join(bcd(one, 3) for one in (sum(watts), *watts)),
+        0x0204FF00: b"".join(bcd(one, 3) for one in (4_410, 1_500, 1_410, 1_500)[: phases + 1]),
         0x0206FF00: b"".join(bcd(one, 2) for one in (998, 997, -999, 1000)[: phases + 1]),
         0x02800002: bcd(5001, 2),
         0x04000401: bytes.fromhex(number)[::-1],

@@ -16,6 +16,7 @@ from drivers.base import Address, CanIdentify, CanLearn, Limits, LinkConfig
 from drivers.dlt645.master import Doubts, fits, refusal
 from drivers.dlt645.session import Dlt645Session
 from drivers.registry import load_driver
+from firmware_sim.meter_counting import CountingMeter
 from firmware_sim.meters import Meter, MeterLine, bcd, build, energy_meter, overlaid
 from firmware_sim.wire import Wire
 
@@ -62,10 +63,26 @@ async def test_a_shipped_profile_reads_a_whole_meter(edition: str, profile: str)
         assert scaled["current_l2"] == pytest.approx(-0.12)
         assert scaled["power_active"] == pytest.approx(2.303)
         assert scaled["energy_active_import"] == pytest.approx(6172.80)
-        assert len(meter.asked) == 8  # three blocks, three single values, date and time
+        assert len(meter.asked) == 12  # five blocks, five single values, date and time
     else:
         assert scaled["voltage_l3"] == 232
         assert scaled["energy_active_import"] == pytest.approx(12345.67)
+
+
+@pytest.mark.parametrize(
+    ("edition", "profile", "many"),
+    [("2007", "generic-dlt645-2007-three-phase", 50), ("1997", "generic-dlt645-1997", 25)],
+)
+async def test_a_shipped_profile_with_all_its_options_reads_a_meter(edition: str, profile: str, many: int) -> None:
+    meter = CountingMeter(NUMBER, edition, now=lambda: 1_795_320_000.0).meter()
+    points = Library.default().get(profile).points
+    async with opened(meter, edition=edition) as session:
+        found = await values(session, *points, edition=edition)
+    assert len(found) == len(points) > many
+    assert not {name: value for name, value in found.items() if isinstance(value, PointFault)}
+    tariffs = [found[f"energy_active_import_t{number}"] for number in range(1, 5)]
+    assert sum(tariffs) == found["energy_active_import"]
+    assert found["power_demand_max"] > 0
 
 
 async def test_a_refused_block_is_asked_singly_and_remembered() -> None:
