@@ -33,7 +33,8 @@ class Happening:
 
     counts: WireCount
     clock: Callable[[], float] = time.monotonic
-    _active: OrderedDict[tuple[Any, ...], tuple[bool, float]] = field(default_factory=OrderedDict)
+    _active: OrderedDict[tuple[Any, ...], tuple[bool, float, int]] = field(default_factory=OrderedDict)
+    """Is it going on, when was that said, and for how many times (activePostCount begins anew with each beginning)."""
 
     def occurrence(self, device: Listened, message: Message, *, from_memory: bool = False) -> Occurrence | None:
         """None for what the profile knows as no event or not at all, and for a state that goes on as it was."""
@@ -68,12 +69,14 @@ class Happening:
         state = (device, words.get("type"), words.get("channel"), words.get("region"))
         is_active = words.get("state", "active") == "active"
         now = self.clock()
-        was, heard = self._active.pop(state, (None, 0.0))
-        self._active[state] = is_active, now
+        said = words.get("activePostCount")
+        count = said if isinstance(said, int) else 0
+        was, heard, times = self._active.pop(state, (None, 0.0, 0))
+        self._active[state] = is_active, now, count
         while len(self._active) > _MOST_STATES:
             self._active.popitem(last=False)
         if is_active:
-            return not was or now - heard > _AGAIN_S
+            return not was or now - heard > _AGAIN_S or count < times
         return was is not False
 
     def _clear(self, device: Listened, message: Message, event: str) -> dict[str, Clear]:

@@ -192,8 +192,8 @@ def test_what_goes_on_is_told_when_it_begins() -> None:
     )
     device = Listened(Address(0, "cam"), sources)
 
-    def hear(state: str, at: str) -> str | None:
-        message = message_of(state_of(state, at))
+    def hear(state: str, at: str, count: int = 1) -> str | None:
+        message = message_of(state_of(state, at, count=count))
         assert message is not None
         found = happening.occurrence(device, message)
         return None if found is None else found.name
@@ -205,6 +205,8 @@ def test_what_goes_on_is_told_when_it_begins() -> None:
     assert hear("active", ":48:25") == "camera.motion"
     now = 61.0  # it never said that it ended
     assert hear("active", ":58:25") == "camera.motion"
+    assert [hear("active", f":58:2{5 + count}", count) for count in (1, 2, 3)] == [None] * 3
+    assert hear("active", ":58:35") == "camera.motion", "counted from 1 again: another beginning, and no end was said"
 
 
 def test_alarms_of_a_channel_have_their_own_id() -> None:
