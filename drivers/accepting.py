@@ -20,6 +20,8 @@ from .base import LinkConfig
 from .link import ListenLink, refused_to_listen
 
 _BACKLOG = 128
+_AT_ONCE = 32
+"""Connections that are taken before others have their turn."""
 _HANDSHAKE_S = 5.0
 _PAUSE_S = 0.5
 """After the system had no file descriptor left for a connection."""
@@ -56,56 +58,76 @@ class Acceptor:
         self._make = make
         self._lost: str | None = None
         self._socket: socket.socket | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._open: set[Connection] = set()
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], socket.socket] = {}
 
     async def open(self) -> None:
         """Binds and listens. Raises LinkRefused; ConfigError for a certificate that cannot be used."""
-        context = _tls(self.link)
+        self._tls = _tls(self.link)
         self._socket = _bound(self.link)
         self.own = self._socket.getsockname()[:2]
-        self._task = asyncio.create_task(self._accept(self._socket, context), name=f"accept {self.link.id}")
+        self._listen()
 
     async def close(self) -> None:
-        """Ends the port and all connections."""
-        tasks = [*([self._task] if self._task else []), *self._greeting]
-        for task in tasks:
+        """Ends the port and all connections, those included that are not begun yet."""
+        if self._socket is not None:
+            self._pause()
+            self._socket.close()
+        greeting = tuple(self._greeting)
+        for task in greeting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*greeting, return_exceptions=True)
         for connection in tuple(self._open):
             connection.abort()
-        if self._socket is not None:
-            self._socket.close()
 
     def check(self) -> None:
         """Raises LinkLost when nobody is let in any more."""
         if self._lost is not None:
             raise LinkLost(self._lost, where=self.link.where, next_step="it is opened again by itself")
 
-    async def _accept(self, bound: socket.socket, context: ssl.SSLContext | None) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _listen(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().add_reader(self._socket, self._accept, self._socket)
+
+    def _pause(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+        if self._again is not None:
+            self._again.cancel()
+
+    def _accept(self, bound: socket.socket) -> None:
+        """Takes who waits. A callback and no task: one that is cancelled with a connection in its hands would leave it open."""
+        for _ in range(_AT_ONCE):
             try:
-                accepted, peer = await loop.sock_accept(bound)
+                accepted, peer = bound.accept()
+            except (BlockingIOError, InterruptedError):
+                return
             except ConnectionError:
                 continue  # the peer had gone before we came to it
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._pause()
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._admission.refuse("no_descriptor_left", "")
+                    self._again = asyncio.get_running_loop().call_later(_PAUSE_S, self._listen)
+                else:
                     self._lost = f"listening ended ({error})"
-                    return
-                self._admission.refuse("no_descriptor_left", "")
-                await asyncio.sleep(_PAUSE_S)
-                continue
+                return
             host = plain(str(peer[0]))
             if not self._admission.enter(host):
                 accepted.close()
                 continue
-            task = asyncio.create_task(self._greet(accepted, host, context), name=f"greet {host} {self.link.id}")
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+            task = asyncio.create_task(self._greet(accepted, host), name=f"greet {host} {self.link.id}")
+            self._greeting[task] = accepted
+            task.add_done_callback(self._greeted)
 
-    async def _greet(self, accepted: socket.socket, host: str, context: ssl.SSLContext | None) -> None:
+    def _greeted(self, task: asyncio.Task[None]) -> None:
+        accepted = self._greeting.pop(task)
+        if task.cancelled():
+            accepted.close()
+
+    async def _greet(self, accepted: socket.socket, host: str) -> None:
         connection = self._make(host)
         self._open.add(connection)
 
@@ -120,8 +142,8 @@ class Acceptor:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 accepted,
-                ssl=context,
-                ssl_handshake_timeout=None if context is None else _HANDSHAKE_S,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_S,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             self._admission.refuse("no_tls", host, str(error)[:100])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -239,6 +241,25 @@ async def test_closing_ends_open_connections() -> None:
         with suppress(ConnectionError):
             assert await reader.read() == b""
     writer.close()
+
+
+async def test_closing_ends_connections_that_are_just_being_taken() -> None:
+    """A device whose connection was left open would wait for its answer as long as it likes, and keep its records."""
+    for turns in range(6):
+        with socket.socket() as client:
+            client.settimeout(5)
+            gc.disable()
+            try:
+                async with listening() as (listener, _):
+                    client.connect(listener.own)
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                with suppress(ConnectionError):
+                    assert client.recv(1) == b"", f"after {turns} turns"
+            finally:
+                gc.enable()
 
 
 async def test_a_broken_certificate_is_told(tmp_path: Path) -> None:
