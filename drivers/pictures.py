@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import stat
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from device_profiles.errors import ConfigError
 MOST = 500
 MOST_BYTES = 256 << 20
 KEPT_S = 86_400
+_NEW = ".new-"
 _SAFE = re.compile(r"[^a-z0-9_-]+")
 _KINDS = {b"\xff\xd8\xff": "jpg", b"\x89PN": "png"}
 
@@ -37,7 +40,7 @@ def keep(folder: str, device: str, data: bytes) -> Picture:
     name = f"{_SAFE.sub('-', device.lower())[:48] or 'device'}-{now_ms}-{digest[:12]}.{kind}"
     try:
         place.mkdir(mode=0o750, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=place, prefix=".new-")
+        handle, temporary = tempfile.mkstemp(dir=place, prefix=_NEW)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         Path(temporary).chmod(0o640)
@@ -50,11 +53,15 @@ def keep(folder: str, device: str, data: bytes) -> Picture:
 
 
 def _tidy(place: Path, now: float) -> None:
-    found = sorted(
-        ((file.stat().st_mtime, file.stat().st_size, file) for file in place.iterdir() if file.is_file()), reverse=True
-    )
+    found: list[tuple[float, int, Path]] = []
+    for file in place.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another link tidies at the same time
+            told = file.stat()
+            is_under_way = file.name.startswith(_NEW) and now - told.st_mtime < 60
+            if stat.S_ISREG(told.st_mode) and not is_under_way:
+                found.append((told.st_mtime, told.st_size, file))
     room = MOST_BYTES
-    for number, (changed, size, file) in enumerate(found):
+    for number, (changed, size, file) in enumerate(sorted(found, reverse=True)):
         room -= size
         if number >= MOST or now - changed > KEPT_S or (room < 0 and number):
             file.unlink(missing_ok=True)
