@@ -76,6 +76,7 @@ def list_(
 @app.command()
 def verify(context: typer.Context, folder: Dir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check the structure and every checksum. Exit code 1 when something is wrong."""
+    from edge_agent.cli.tables import many
     from edge_agent.spool.look import looking
 
     path, as_json = _chosen(context, folder, config, as_json)
@@ -87,7 +88,7 @@ def verify(context: typer.Context, folder: Dir = None, config: ConfigFile = None
     else:
         for found in findings:
             print(found.what)
-        print(f"{msgs} messages, {len(findings)} findings")
+        print(f"{many(msgs, 'message')}, {many(len(findings), 'finding')}")
     raise typer.Exit(1 if findings else 0)
 
 
@@ -134,12 +135,12 @@ def _fields(entry: Entry) -> dict[str, Any]:
 def _show(summary: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    from edge_agent.cli.tables import screen
+    from edge_agent.cli.tables import many, screen
 
     console = screen(highlight=True)
     disk = summary["disk"]
     console.print(f"[bold]{summary['site']}/{summary['agent']}[/]  {summary['path']}", highlight=False)
-    console.print(f"{summary['msgs']} messages wait, {_size(summary['bytes'])}", highlight=False)
+    console.print(f"{many(summary['msgs'], 'message')} waiting, {_size(summary['bytes'])}", highlight=False)
     if summary["msgs"]:
         console.print(f"oldest {_time(summary['oldest'])}, newest {_time(summary['newest'])}", highlight=False)
     console.print(

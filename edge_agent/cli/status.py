@@ -48,7 +48,7 @@ def _show(status: Mapping[str, Any]) -> None:
     from rich.markup import escape
 
     from device_profiles.logs import printable
-    from edge_agent.cli.tables import Column, fitted, screen
+    from edge_agent.cli.tables import Column, fitted, many, screen
 
     console = screen(highlight=True)
     process, spool, uplink = status["process"], status["spool"], status["uplink"]
@@ -59,7 +59,7 @@ def _show(status: Mapping[str, Any]) -> None:
         f"{status['acquisitions']} acquisitions, {status['values']} values"
     )
     oldest = f", the oldest from {_time(spool['oldest'])}" if spool["oldest"] else ""
-    console.print(f"spool: {spool['msgs']} messages, {spool['bytes'] / 1e6:.1f} MB{oldest}")
+    console.print(f"spool: {many(spool['msgs'], 'message')}, {spool['bytes'] / 1e6:.1f} MB{oldest}")
     troubles = [*uplink["alarms"].values(), *([f"probes only: {uplink['probing']}"] if uplink["probing"] else [])]
     for name, link in status["links"].items():
         if why := link["trouble"]:
@@ -136,8 +136,10 @@ def _show_events(console: Console, status: Mapping[str, Any]) -> None:
 
 def _counts(devices: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many devices are in each state; those that are not well by name, as far as a line holds them."""
+    from edge_agent.cli.tables import many
+
     states = Counter(device["state"] for device in devices)
-    counts = [f"{len(devices)} devices"]
+    counts = [many(len(devices), "device")]
     for state in sorted(states, key=lambda state: (state != "ok", state)):
         names = [device["id"] for device in devices if device["state"] == state]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""

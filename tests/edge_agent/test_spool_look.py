@@ -55,7 +55,7 @@ async def test_show_says_what_waits_while_the_agent_runs(
     assert groups == {(f"meter-{n:02}", "telemetry"): 10 for n in range(3)} | {("door-1", "event"): 1}
     code, out, _ = call(capsys, "show", "--dir", str(tmp_path))
     assert code == 0
-    assert "31 messages wait" in out
+    assert "31 messages waiting" in out
     assert "hq/gw-01" in out
 
 

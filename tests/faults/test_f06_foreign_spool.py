@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sqlite3
 from pathlib import Path
@@ -130,6 +131,22 @@ async def test_a_restored_copy_never_reuses_a_number(tmp_path: Path) -> None:
         epochs.add(box.spool.epoch)
         await box.spool.close()
     assert len(epochs) == 5
+
+
+async def test_a_spool_that_an_earlier_version_left_is_taken_over(tmp_path: Path) -> None:
+    """`spool-format-1.db.gz`: written by Plantroom before it knew events, twelve messages of one epoch, of which 1, 2 and 5 were
+    acknowledged, and four of the next. An upgrade in the middle of an outage loses none of them."""
+    (tmp_path / "spool.db").write_bytes(gzip.decompress(Path(__file__).with_name("spool-format-1.db.gz").read_bytes()))
+    box, numbers = await _opened(tmp_path)
+    assert box.trouble == []
+    former = {(epoch, seq) for epoch, seq in numbers if epoch == "ZHDXZ2W4KR"}
+    assert {seq for _, seq in former} == {3, 4, *range(6, 13)}
+    assert {seq for epoch, seq in numbers if epoch == "SH54CKQBA9"} == {1, 2, 3, 4}
+    box.spool.forget("ZHDXZ2W4KR", [(1, 12)])
+    box.spool.forget("SH54CKQBA9", [(1, 4)])
+    await box.spool.flush()
+    assert {entry.epoch for entry in await box.all()} == {box.spool.epoch}
+    await box.spool.close()
 
 
 @pytest.mark.parametrize("version", [0, 2, 77])
