@@ -89,6 +89,8 @@ class OnvifCamera(HttpHost):
         """The longest life of a subscription."""
         self.waits_s = 60.0
         """The longest wait of a pull; more is refused. 0 answers at once, whatever it is asked."""
+        self.token = "vs{n}"
+        """Of a video source; some makes count them 00000, 00001."""
         self.pictureless: set[str] = set()
         """Media profiles without snapshots."""
         self.stream_uri = ""
@@ -260,7 +262,7 @@ class OnvifCamera(HttpHost):
         return (
             f'<trt:Profiles token="{kind}{number}" fixed="true"><tt:Name>{kind} {number}</tt:Name>'
             f'<tt:VideoSourceConfiguration token="vsc{number}"><tt:Name>vsc{number}</tt:Name><tt:UseCount>2</tt:UseCount>'
-            f'<tt:SourceToken>vs{number}</tt:SourceToken><tt:Bounds x="0" y="0" width="1920" height="1080"/>'
+            f'<tt:SourceToken>{self.token.format(n=number)}</tt:SourceToken><tt:Bounds x="0" y="0" width="1920" height="1080"/>'
             f'</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token="vec{number}{kind}"><tt:Name>{kind}</tt:Name>'
             "<tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding>"
             f"<tt:Resolution><tt:Width>{width}</tt:Width><tt:Height>{height}</tt:Height></tt:Resolution><tt:Quality>5</tt:Quality>"
@@ -270,8 +272,8 @@ class OnvifCamera(HttpHost):
 
     def _do_GetVideoSources(self, *_: Any) -> str:
         rows = "".join(
-            f'<trt:VideoSources token="vs{n}"><tt:Framerate>25</tt:Framerate><tt:Resolution><tt:Width>1920</tt:Width>'
-            "<tt:Height>1080</tt:Height></tt:Resolution></trt:VideoSources>"
+            f'<trt:VideoSources token="{self.token.format(n=n)}"><tt:Framerate>25</tt:Framerate>'
+            "<tt:Resolution><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:Resolution></trt:VideoSources>"
             for n in range(1, self.sources + 1)
         )
         return f"<trt:GetVideoSourcesResponse>{rows}</trt:GetVideoSourcesResponse>"

@@ -87,10 +87,11 @@ def _items(value: Any) -> dict[str, Any]:
 
 
 def _plain(text: str) -> Any:
-    """true and false as such, whole numbers as numbers (so that 1 fits true), everything else as it is."""
+    """true and false as such, whole numbers as numbers (so that 1 fits true), everything else as it is: 00001 is a token."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text[:256]
+    is_number = text.isascii() and text.isdecimal() and len(text) < 10 and (text == "0" or text[0] != "0")
+    return int(text) if is_number else text[:256]
 
 
 @dataclass(slots=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import DeviceRefused
+from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
-from drivers.base import WireCount
+from drivers.base import Address, WireCount
 from drivers.listening import Listened
 from drivers.onvif.device import bare
 from drivers.onvif.driver import OnvifDriver
@@ -197,3 +198,16 @@ async def test_a_profile_without_snapshots(tmp_path: Path) -> None:
         camera.pictureless = {"main1", "sub1"}
         with pytest.raises(DeviceRefused, match="no snapshot"):
             await session.operate(CAMERA, operation("snapshot"), {}, None)
+
+
+async def test_channels_whose_tokens_look_like_numbers(tmp_path: Path) -> None:
+    recorder = Library([SHIPPED]).get("generic-onvif-recorder")
+    camera = OnvifCamera(sources=3)
+    camera.token = "{n:05}"
+    async with camera, session_of(camera, tmp_path) as session:
+        for unit in (1, 2):
+            await session.listen(Listened(Address(unit, f"channel-{unit}"), recorder.events))
+        await until(lambda: "PullMessages" in camera.asked)
+        for token in ("00003", "00002", "2", "00001"):
+            camera.say("tns1:VideoSource/MotionAlarm", {"Source": token}, "State", active=True)
+        assert [each.device for each in await told(session, 2)] == ["channel-2", "channel-1"]
