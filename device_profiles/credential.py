@@ -18,6 +18,11 @@ PARITY_BITS = frozenset({26, 34, 37, 50, 58, 66})
 """Wiegand lengths that have an even parity bit in front and an odd one behind, each over its half (37: the middle bit in both).
 Source: HID, Understanding Card Data Formats (26-bit H10301, 37-bit H10302); the longer ones: source: unverified.
 """
+_CORPORATE = (0x3_FFFF_FFFF, 0x1_B6DB_6DB6, 0x3_6DB6_DB6C)
+"""35 bits (HID Corporate 1000): what the first (odd), the second (even) and the last parity bit (odd) are over, of the bits as
+a number. source: unverified.
+"""
+_PAIR_DIGITS = 100_000
 _DIGITS = {"hex": re.compile(r"[0-9A-Fa-f]{1,32}"), "decimal": re.compile(r"[0-9]{1,38}")}
 
 
@@ -39,10 +44,11 @@ class Credential(Strict):
     """How this device says which card it was.
 
     `form`: `bits` (Wiegand, OSDP raw card data), `hex`, `decimal` (text of one number), `facility_number` (`118,01254`: facility
-    code and number in decimal, of 8 and 16 bits where `number_bits` says nothing else).
+    code and number in decimal, of 8 and 16 bits where `number_bits` says nothing else), `facility_digits` (`11801254`: the same
+    of a 26-bit card written as one, the number in five digits; what can be no such pair is a decimal number).
     """
 
-    form: Literal["bits", "hex", "decimal", "facility_number"] = "bits"
+    form: Literal["bits", "hex", "decimal", "facility_number", "facility_digits"] = "bits"
     reversed: bool = False
     """The reader sends the lowest byte first."""
     number_bits: int = Field(default=16, ge=1, le=64)
@@ -75,6 +81,12 @@ class Credential(Strict):
             if bits[: half + 1].count("1") % 2 or not bits[-half - 1 :].count("1") % 2:
                 raise CredentialError(f"wrong parity in {len(bits)} bits")
             own = bits[1:-1]
+        elif self.parity and len(bits) == 35:
+            value = int(bits, 2)
+            odd = [(value & mask).bit_count() % 2 for mask in _CORPORATE]
+            if [odd[0], odd[1], odd[2]] != [1 - int(bits[0]), int(bits[1]), 1 - int(bits[-1])]:
+                raise CredentialError("wrong parity in 35 bits")
+            own = bits[2:-1]
         else:
             own = bits
         return self._canonical(int(own, 2), len(own))
@@ -93,6 +105,9 @@ class Credential(Strict):
         if _DIGITS[form].fullmatch(text) is None:
             raise CredentialError(f"{len(text)} characters, where a {form} number is due")
         value = int(text, 16 if form == "hex" else 10)
+        high, low = divmod(value, _PAIR_DIGITS)
+        if self.form == "facility_digits" and high < 256 and low < 65536:
+            return self._canonical(high << 16 | low, 24)
         width = 4 * len(text) if form == "hex" else 8 * max(4, -(-value.bit_length() // 8))
         return self._canonical(value, width)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from device_profiles.credential import Clear
+from device_profiles.credential import Clear, Credential, CredentialError
 from device_profiles.events import EventSource, source_of
 from drivers.listening import Listened, Occurrence
 
 from .frame import Record
 
 _DIRECTIONS = {1: "in", 2: "out"}
+_CARD = Credential(form="facility_digits")
+"""A 26-bit card is its facility code and, in five digits, its number: 10058399 is 100 and 58399. Source: uhppoted, get-card."""
 _WITH_CARD = ("access.granted", "access.denied", "access.duress", "card.read")
 
 
@@ -48,8 +50,15 @@ def occurrence_of(record: Record, listened: Listened, *, from_memory: bool) -> O
         name=source.event,
         key=f"record:{record.index}:{stamp}",
         data=data,
-        clear={"card": Clear(str(record.card))} if has_card else {},
+        clear=_card(record.card, listened.credential) if has_card else {},
         t_ms=None if record.at is None else int(record.at.replace(tzinfo=ZoneInfo(listened.tz)).timestamp() * 1000),
         index=record.index,
         from_memory=from_memory,
     )
+
+
+def _card(number: int, credential: Credential | None) -> dict[str, Clear]:
+    try:
+        return {"card": (credential or _CARD).of_text(str(number))}
+    except CredentialError:
+        return {}
