@@ -22,13 +22,13 @@ HEAD = 11
 """Bytes from 68 to L."""
 MAX_DATA = 100
 """No frame of the standard is longer; a longer length is noise."""
-LONGEST = HEAD + MAX_DATA + 2 + 8
+LONGEST = HEAD + MAX_DATA + 2 + 32
 WILDCARD = "AA" * 7
 ANY_TYPE = 0xAA
 REPLY, ERROR = 0x80, 0x40
 
-PATTERN: Final = re.compile(rb"\xfe{0,8}h[\x10-\x4f\xaa]")
-WIDTH = 10
+PATTERN: Final = re.compile(rb"\xfe{0,32}h[\x10-\x4f\xaa]")
+WIDTH = 34
 
 CONTROLS: dict[int, str] = {
     0x01: "read", 0x03: "read address", 0x04: "write", 0x09: "read key version", 0x15: "write address", 0x16: "set base",

@@ -23,13 +23,13 @@ OFFSET = 0x33
 HEAD = 10
 """Bytes from the first 68 to L."""
 MAX_READ = 200
-LONGEST = HEAD + 255 + 2 + 8
+LONGEST = HEAD + 255 + 2 + 32
 WILDCARD = "AAAAAAAAAAAA"
 BROADCAST = "999999999999"
 REPLY, ERROR, MORE_FOLLOWS = 0x80, 0x40, 0x20
 
-PATTERN: Final = re.compile(rb"\xfe{0,8}h")
-WIDTH = 9
+PATTERN: Final = re.compile(rb"\xfe{0,32}h")
+WIDTH = 33
 
 CONTROLS_2007: dict[int, str] = {
     0x08: "time broadcast", 0x11: "read", 0x12: "read follow-on", 0x13: "read address", 0x14: "write",

@@ -18,7 +18,7 @@ _RIGHTS = {4: 8, 2: 4}
 """Bytes of class, password and operator in an order, by the size of an identifier."""
 _LOADED = load_items()
 _DIGITS = b"[" + b"".join(b"\\x%x0-\\x%xa" % (high, high) for high in range(11)) + b"]"
-_START = re.compile(rb"(?s)\xfe{0,8}h(?=%b{6}h|%b{0,6}\Z)" % (_DIGITS, _DIGITS))
+_START = re.compile(rb"(?s)\xfe{0,32}h(?=%b{6}h|%b{0,6}\Z)" % (_DIGITS, _DIGITS))
 """`frame.PATTERN` where the digits of an address follow, as far as there are bytes: most of noise is passed over by it."""
 
 

@@ -185,6 +185,15 @@ def test_a_cut_frame_does_not_swallow_the_next(protocol: str) -> None:
             assert b"".join(one.raw for one in found) == data
 
 
+@pytest.mark.parametrize("protocol", ["dlt645-2007", "cjt188"])
+@pytest.mark.parametrize("count", [0, 1, 4, 17, 32])
+def test_wake_up_bytes_belong_to_their_frame(protocol: str, count: int) -> None:
+    raw = b"\xfe" * count + WHOLE[protocol]
+    (found,) = decoded(protocol, raw, (3, 9, 20))
+    assert isinstance(found, Frame)
+    assert found.raw == raw
+
+
 def test_a_frame_inside_of_a_wrong_one_is_found() -> None:
     outer = bytes.fromhex("68112233445566689118") + DLT645 + bytes(5) + b"\x16"
     wrong, right, rest = decoded("dlt645-2007", outer, (25, 31))
