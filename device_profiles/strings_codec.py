@@ -159,6 +159,13 @@ class Language:
         shaped = self.spec.requests[request]
         return self._build(shaped, f"request {request}", values)
 
+    def sizes(self, request: str) -> tuple[int, int]:
+        """The fewest bytes of a request, and of an answer to it; fields without a size count nothing."""
+        asked = self.spec.requests[request]
+        answers = [self._gates[name].least for name in asked.answer]
+        end = len(self._end)
+        return _gate(self._parts(asked)).least + end, min(answers) + end if answers else 0
+
     def sample(self, frame: str, values: Mapping[str, Scalar]) -> bytes:
         """A frame as the device would send it, without its line end. Raises StringsError."""
         raw, _ = self._build(self.spec.frames[frame], f"frame {frame}", values)

@@ -136,6 +136,15 @@ class CanCycle(Protocol):
 
 
 @runtime_checkable
+class CanMeasure(Protocol):
+    """A driver whose bytes are described in a device's profile, so that points alone do not tell how many there are."""
+
+    def measured(self, batches: Sequence[Batch], device: Address) -> tuple[Batch, ...]:
+        """Those of a plan that cost the line anything, with the fewest bytes that they can have."""
+        ...
+
+
+@runtime_checkable
 class CanShare(Protocol):
     """A driver of a serial protocol whose devices may stand on a line with others (`LinkConfig.mixed`).
 

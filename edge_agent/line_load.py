@@ -13,7 +13,7 @@ from typing import Any
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point
-from drivers.base import Batch, CanCycle, Driver, LinkConfig, NotLocated
+from drivers.base import Batch, CanCycle, CanMeasure, Driver, LinkConfig, NotLocated
 from edge_agent.model import Device
 
 ROUND_TRIP_S = 0.02
@@ -223,4 +223,6 @@ def _plan(device: Device, link: LinkConfig, driver: Driver) -> Plan | ConfigErro
         return error
     if isinstance(driver, CanCycle):
         return {(driver.cycle_s, False): (driver.poll(is_secure=device.secret is not None),)}
+    if isinstance(driver, CanMeasure):
+        return {group: driver.measured(batches, device.address) for group, batches in plan.items()}
     return plan

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from device_profiles.errors import ConfigError
 from device_profiles.schema import Point
-from drivers.base import Batch, Layout, Limits, LinkConfig, Trace
+from device_profiles.strings_codec import Language
+from drivers.base import Address, Batch, Layout, Limits, LinkConfig, Trace
 from drivers.link import CARRIERS
 
 from . import planner
@@ -17,7 +18,7 @@ from .session import StringsSession
 
 
 class StringsDriver:
-    """See drivers.base.Driver."""
+    """See drivers.base.Driver and CanMeasure."""
 
     protocol: ClassVar[str] = "strings"
 
@@ -26,6 +27,10 @@ class StringsDriver:
     ) -> tuple[Batch, ...]:
         """One batch a request (see planner). Raises ConfigError for a point that cannot be read."""
         return planner.plan(points)
+
+    def measured(self, batches: Sequence[Batch], device: Address) -> tuple[Batch, ...]:
+        """See drivers.base.CanMeasure."""
+        return planner.measured(batches, Language(device.strings)) if device.strings is not None else ()
 
     def open(self, link: LinkConfig, trace: Trace | None = None) -> AbstractAsyncContextManager[StringsSession]:
         """Opens the wire and listens. Raises LinkError; ConfigError for a kind of link that carries no strings."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device_profiles.errors import ConfigError
 from device_profiles.reading import PointFault, Raw
 from device_profiles.schema import Point, StringsField
-from device_profiles.strings_codec import Heard
+from device_profiles.strings_codec import Heard, Language
 from drivers.base import Batch
 
 
@@ -28,8 +28,17 @@ def plan(points: Sequence[Point]) -> tuple[Batch, ...]:
             raise ConfigError(f"{point.id} says no frame", next_step="add frame: and field:, or tally: heard")
         asked.setdefault(point.address.ask, []).append(point)
     return tuple(
-        Batch(tuple(point.id for point in group), request_bytes=0, reply_bytes=0, plan=Ask(request, tuple(group)))
-        for request, group in asked.items()
+        Batch(tuple(point.id for point in group), plan=Ask(request, tuple(group))) for request, group in asked.items()
+    )
+
+
+def measured(batches: Sequence[Batch], language: Language) -> tuple[Batch, ...]:
+    """Those that are asked for, with their fewest bytes. What is only heard costs the line nothing."""
+    asked = [batch for batch in batches if batch.plan.request is not None]
+    sizes = [language.sizes(batch.plan.request) for batch in asked]
+    return tuple(
+        replace(batch, request_bytes=request, reply_bytes=reply)
+        for batch, (request, reply) in zip(asked, sizes, strict=True)
     )
 
 

@@ -141,3 +141,19 @@ def test_a_reader_with_the_key_that_everybody_knows_is_warned_of(tmp_path: Path,
     rows = f"  - {{id: d1, link: l1, unit: 1, profile: generic-osdp-reader, secret: {{env: HOME}}, {options}}}\n"
     report = examine(agent_yaml(tmp_path, "l1: 'serial:/dev/ttyUSB0?baud=9600&parity=N'", rows))
     assert any("everybody knows" in warning.what for warning in report.warnings) is (install == "true")
+
+
+def test_a_line_of_devices_that_speak_in_strings_is_loaded_by_their_profiles_shapes(tmp_path: Path) -> None:
+    """`ka 01 FF<CR>` of 9 bytes and `a 01 OK01x` of 10, three times a monitor; 8N1, and four silences of 3.5 characters."""
+    rows = "".join(f"- {{id: m{n}, link: l1, unit: {n}, profile: lg-monitor-rs232, poll: 1}}\n" for n in range(1, 21))
+    links = "l1: {kind: serial, path: /dev/ttyUSB0, baud: 9600, parity: N, allow_overload: true}"
+    config = load_config(agent_yaml(tmp_path, links, rows))
+    (load,) = link_loads(config.links, config.devices, load_drivers(config.devices))
+    (group,) = load.groups
+    assert (group.requests, group.wire_bytes) == (60, 60 * 19)
+    assert group.seconds == pytest.approx(60 * (19 + 7) * 10 / 9600)
+    assert load.is_overloaded
+    heard_only = agent_yaml(tmp_path, links, "- {id: r, link: l1, profile: rdm6300}\n")
+    config = load_config(heard_only)
+    (load,) = link_loads(config.links, config.devices, load_drivers(config.devices))
+    assert load.share == 0
