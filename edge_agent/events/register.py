@@ -21,7 +21,7 @@ from edge_agent.events.timing import DeviceClock
 from gateway.contract.topics import is_id
 
 NAMESPACE = "events"
-"""Of the kept state: device id to `{index, era, last, correction, alarms}`."""
+"""Of the kept state: device id to `{index, key, era, last, correction, alarms}`."""
 _CALLS = ("call.raised", "call.answered")
 """Who calls for help is to be found, so these have no pseudonyms."""
 _REMEMBERED = 2_000
@@ -55,6 +55,7 @@ class _Device:
         "count",
         "era",
         "index",
+        "key",
         "last_ms",
         "recalled",
         "record_ms",
@@ -65,6 +66,8 @@ class _Device:
 
     def __init__(self, device_id: str, kept: Mapping[str, Any], retain: Retain) -> None:
         self.index: int | None = kept.get("index")
+        self.key: str | None = kept.get("key")
+        """What its driver tells that record from all others by; None where it was no event."""
         self.era: int = kept.get("era", 0)
         """How often its records began anew: record 1 of another device is another event."""
         self.record_ms: int | None = kept.get("last")
@@ -77,7 +80,13 @@ class _Device:
         self.last_ms: int | None = None
 
     def kept(self) -> dict[str, Any]:
-        kept = {"index": self.index, "era": self.era, "last": self.record_ms, "correction": self.clock.correction_ms}
+        kept = {
+            "index": self.index,
+            "key": self.key,
+            "era": self.era,
+            "last": self.record_ms,
+            "correction": self.clock.correction_ms,
+        }
         return kept | {"alarms": self.alarms.active}
 
     def in_order(self, t_ms: int) -> int:
@@ -141,10 +150,14 @@ class Register:
         """The index of the last record that was told; None = none ever was."""
         return self._of(device_id).index
 
+    def key_of(self, device_id: str) -> str | None:
+        """The key of that record; None where it is not known."""
+        return self._of(device_id).key
+
     def begin(self, device_id: str, index: int) -> None:
         """Records up to this index are not told: what a device kept before we came, or what another device did there."""
         device = self._of(device_id)
-        device.index = index
+        device.index, device.key = index, None
         self._remember(NAMESPACE, device_id, device.kept())
 
     def replaced(self, device_id: str, before: int, newest: int) -> None:
@@ -190,7 +203,7 @@ class Register:
         if told.index is None and device.is_repeat(key):
             return False
         if told.index is not None:
-            device.index = told.index
+            device.index, device.key = told.index, told.key
             t_ms = device.in_order(t_ms)
         if told.name in (RAISED, CLEARED):
             if not is_id(str(data.get("id"))):

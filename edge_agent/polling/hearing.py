@@ -38,6 +38,8 @@ class Events(Protocol):
 
     def index_of(self, device_id: str) -> int | None: ...
 
+    def key_of(self, device_id: str) -> str | None: ...
+
     def begin(self, device_id: str, index: int) -> None: ...
 
     def replaced(self, device_id: str, before: int, newest: int) -> None: ...
@@ -71,6 +73,8 @@ class Hearing:
         """Set for a device whose memory has to be read."""
         self._held: dict[str, deque[Occurrence]] = {}
         """Live records that came meanwhile; told only if the device turns out to keep none."""
+        self._known: set[str] = set()
+        """Devices whose memory was found to be the one that was told from."""
         self._changed = asyncio.Event()
         self._changed.set()
 
@@ -163,7 +167,11 @@ class Hearing:
                 await events.settle()
             return
         oldest, newest = kept
-        if before is not None and newest < before:
+        is_new = before is not None and newest < before
+        if oldest <= told < newest and device_id not in self._known:
+            is_new = not await self._has_told(session, polled, told)
+        self._known.add(device_id)
+        if is_new:
             _log.warning("a device's records begin anew", device=device_id, told=told, newest=newest)
             events.replaced(device_id, told, newest)
             events.begin(device_id, oldest - 1)
@@ -185,6 +193,21 @@ class Hearing:
             events.begin(device_id, newest)  # the last ones were no events: logins, restarts
         if count:
             _log.info("events were read from a device's memory", device=device_id, count=count)
+
+    async def _has_told(self, session: CanRecallEvents, polled: Polled, index: int) -> bool:
+        """The record that was told last is in the device's memory as it was. False for a memory that was wiped, and has filled
+        beyond it while nobody looked; True where that cannot be said. Raises DeviceError, LinkError.
+        """
+        key = self._events.key_of(polled.device.id)
+        if key is None:
+            return True
+        portions = session.recall_events(polled.address, index - 1)
+        try:
+            portion = await self._ask(polled, lambda: _next_of(portions))
+        finally:
+            if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
+                await portions.aclose()
+        return not portion or portion[0].index != index or portion[0].key == key
 
     async def _hear(self) -> None:
         async for turn in self._session.occurrences():

@@ -141,6 +141,31 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_a_board_wiped_and_filled_again_while_nobody_looked_loses_nothing(tmp_path: Path) -> None:
+    """Its newest record has a higher number than the one told last: only that one's time tells that it is another."""
+    disk = Disk()
+    async with device_of("uhppote") as device:
+        assert isinstance(device, UhppoteBoard)
+        head = 'agent: {id: gw-01, site: hq, tz: UTC}\nmqtt: {url: "mqtt://127.0.0.1:1883"}\n'
+        (tmp_path / "agent.yaml").write_text(head + device.entry)
+        async with agent(tmp_path, disk):
+            await until(lambda: "door-1" in disk.state)
+            for card in range(5):
+                device.swipe(1000 + card, timedelta(0))
+            await until(lambda: len(disk.order) == 5)
+        device.board.clear()
+        for card in range(60):
+            device.swipe(2000 + card, timedelta(seconds=100 - card))
+        for _ in range(2):
+            async with agent(tmp_path, disk):
+                await until(lambda: disk.state["door-1"]["index"] == 60)
+                await asyncio.sleep(0.05)
+    names = [row[2] for row in disk.order]
+    assert names.count("access.granted") == 5 + 60
+    assert names.count("device.identity_changed") == 1
+    assert len(disk.order) == disk.writes
+
+
 @pytest.mark.parametrize("protocol", ["uhppote", "isapi", "zkteco"])
 async def test_every_swipe_is_stored_once_and_in_order(tmp_path: Path, protocol: str) -> None:
     disk, cards = Disk(), iter(range(5_001, 60_000))
