@@ -1,11 +1,12 @@
 // The page: asks the HTTP API every few seconds and shows what it says. It holds no state that a reload would miss:
-// site, device, point and range are in the address, so a view can be sent to somebody or left on a wall.
+// site, filter, device, point and range are in the address, so a view can be sent to somebody or left on a wall.
 import { draw, format } from "./chart.js";
 
 const REFRESH_MS = 3000;
 const EVENTS = 8;
 const RANGES = { "15min": 900e3, "1h": 3600e3, "6h": 21600e3, "24h": 86400e3, "7d": 604800e3 };
-const HEADLINES = ["power_active", "zone_temperature", "zone_co2", "speed_actual", "motor_power", "running", "energy_active_import", "energy_active_export", "zone_humidity", "frequency", "voltage_l1", "current_l1", "voltage_l2", "voltage_l3"];
+const HEADLINES = ["power_active", "zone_temperature", "zone_co2", "speed_actual", "motor_power", "running", "energy_active_import", "energy_active_export", "heat_energy", "heat_power", "volume", "flow", "gate_state", "door_open", "door_open_1", "door_open_2", "door_open_3", "door_open_4", "door_locked", "power_state", "input_source", "passes_in", "passes_out", "recording", "online", "online_1", "secure_channel", "tamper", "zone_humidity", "frequency", "voltage_l1", "current_l1", "voltage_l2", "voltage_l3"];
+const LAST = /^x_|_text$|^clock_skew$/;  // what is shown on a card only where there is nothing else
 const $ = (id) => document.getElementById(id);
 const view = new Proxy({}, {
   get: (_, key) => new URLSearchParams(location.hash.slice(1)).get(key),
@@ -57,17 +58,18 @@ function valueNode(sample) {
 }
 
 function headline(samples) {
-  const rank = (sample) => { const at = HEADLINES.indexOf(sample.point); return at < 0 ? 99 : at; };
+  const rank = (sample) => { const at = HEADLINES.indexOf(sample.point); return at >= 0 ? at : LAST.test(sample.point) ? 999 : 99; };
   return samples.filter((sample) => sample.value !== null).sort((a, b) => rank(a) - rank(b)).slice(0, 3);
 }
 
 function showDevices() {
   const text = $("filter").value.trim().toLowerCase();
-  const matches = devices.filter((device) => !text || [device.id, device.name, device.cls, device.space, device.profile].join(" ").toLowerCase().includes(text));
+  const matches = devices.filter((device) => !text || [device.id, device.name, device.cls, device.system, device.space, device.profile, device.state].join(" ").toLowerCase().includes(text));
   const cards = [];
   let system = null;
-  for (const device of matches.sort((a, b) => a.system.localeCompare(b.system) || a.id.localeCompare(b.id, "en", { numeric: true }))) {
-    if (device.system !== system) cards.push(node("h2", "", (system = device.system)));
+  const group = (device) => (["down", "degraded"].includes(device.state) ? "" : device.system);  // "" sorts first
+  for (const device of matches.sort((a, b) => group(a).localeCompare(group(b)) || a.id.localeCompare(b.id, "en", { numeric: true }))) {
+    if (group(device) !== system) cards.push(node("h2", "", (system = group(device)).replaceAll("_", " ") || "needs attention"));
     const card = node("button", "card");
     card.type = "button";
     card.dataset.device = device.id;
@@ -83,6 +85,8 @@ function showDevices() {
       list.append(node("dt", "", sample.point.replaceAll("_", " ")), value);
     }
     card.append(list);
+    const last = events.find((event) => event.device === device.id && !event.type.startsWith("system."));
+    if (last) card.append(node("div", "sub", `${last.type}${last.data.card || last.data.plate ? ` ${short(last.data.card ?? last.data.plate)}` : ""}, ${age(last.t)} ago`));
     card.onclick = () => { view.device = device.id; view.point = null; showDevices(); showDetail(true); };
     cards.push(card);
   }
@@ -92,10 +96,12 @@ function showDevices() {
   if (focused) $("devices").querySelector(`[data-device="${CSS.escape(focused)}"]`)?.focus();
 }
 
+const short = (value) => (String(value).startsWith("hmac:") ? String(value).slice(-6) : value);
+
 function eventNode(event, withDevice) {
   const row = node("li");
   const device = devices.find((one) => one.id === event.device);
-  const facts = Object.entries(event.data).map(([name, value]) => `${name.replaceAll("_", " ")} ${String(value).startsWith("hmac:") ? String(value).slice(-6) : value}`);
+  const facts = Object.entries(event.data).map(([name, value]) => `${name.replaceAll("_", " ")} ${short(value)}`);
   row.append(node("time", "", new Date(event.t).toLocaleTimeString("en", { hour12: false })), node("span", "type", event.type));
   if (withDevice) row.append(node("span", "", device?.name ?? event.device));
   row.append(node("span", "sub", facts.join(" · ")));
@@ -158,11 +164,11 @@ async function showTrend() {
   const answer = await ask(`/api/v1/history?site=${site}&device=${device}&points=${point}&from=${from}&to=${Math.round(to)}${step}`);
   if (turn !== drawn) return;
   const series = answer.points[point];
-  $("trend-name").textContent = `${point.replaceAll("_", " ")}${series.unit ? `, ${shown(series.unit)}` : ""}`;
+  $("trend-name").textContent = `${point.replaceAll("_", " ")}${shown(series.unit) ? `, ${shown(series.unit)}` : ""}`;
   draw($("chart"), { ...series, unit: shown(series.unit) }, from, to, !step);
   const lost = series.gaps.reduce((sum, gap) => sum + gap.b - gap.a, 0);
   const reasons = [...new Set(series.gaps.map((gap) => gap.reason))].join(", ");
-  $("trend-note").textContent = `${series.samples.length} ${step ? "quarter hours" : "samples"}` + (lost ? ` · nothing stored for ${age(Date.now() + skew - lost)} (${reasons})` : " · no gap");
+  $("trend-note").textContent = `${series.samples.length} ${step ? "quarter hour" : "sample"}${series.samples.length === 1 ? "" : "s"}` + (lost ? ` · nothing stored for ${age(Date.now() + skew - lost)} (${reasons})` : " · no gap");
 }
 
 function complain(error) {
@@ -209,7 +215,8 @@ async function loop() {
 }
 
 $("site").onchange = () => { view.site = $("site").value; view.device = view.point = null; refresh().catch(complain); };
-$("filter").oninput = showDevices;
+$("filter").value = view.filter ?? "";
+$("filter").oninput = () => { view.filter = $("filter").value || null; showDevices(); };
 $("close").onclick = () => { view.device = view.point = null; showDevices(); showDetail(false); };
 addEventListener("resize", () => showTrend().catch(complain));
 addEventListener("hashchange", () => { showDevices(); showDetail(true); });

@@ -50,6 +50,14 @@ async def test_devices_values_and_the_trend_of_a_point_with_its_gap(tmp_path: Pa
     assert "BadTimeout" in dom
     assert "heat" in dom
     assert 'id="problem" class="problem" role="alert" hidden' in dom
+    assert dom.index("needs attention") < dom.index('class="state s-ok"'), "what is down comes first"
+
+
+async def test_a_filter_is_in_the_address(tmp_path: Path) -> None:
+    async with serving(tmp_path) as client:
+        url = f"{str(client.make_url('/')).rstrip('/')}/#site={SITE}&filter=no-such-device"
+        dom = await browse(tmp_path, url, "--window-size=1280,900", "--dump-dom")
+    assert "No device matches the filter." in dom
 
 
 @pytest.mark.parametrize("size", ["390,844", "2560,1440"])
