@@ -64,6 +64,8 @@ class Reply:
     status: int
     content_type: str
     body: bytes
+    is_logged_in: bool = False
+    """The request carried a login of HTTP, accepted or not."""
 
 
 class _Shown:
@@ -150,7 +152,7 @@ class HttpClient:
     ) -> Reply:
         """Asks, and reads the answer. `once`: on a connection of its own, never repeated. `where` names the device in errors.
         `waits_s`: the device keeps its answer so long (a long poll), beside other requests. `any_status`: a status other than
-        2xx is an answer like others (a SOAP fault, also with 401 where no login of HTTP is asked for).
+        2xx is an answer like others: a SOAP fault, also one with 401, whose caller says what became of the login.
 
         Raises DeviceRefused for a status other than 2xx, DeviceTimeout, DeviceMismatch for what is no HTTP or
         too long; LinkError.
@@ -166,7 +168,8 @@ class HttpClient:
                 self.counts.bytes_in += len(data)
                 if not 200 <= response.status < 300 and not any_status:
                     raise _refused(response.status, method, path, where or self.link.where, data)
-                return Reply(response.status, response.headers.get("Content-Type", ""), data)
+                is_logged_in = "Authorization" in response.request_info.headers
+                return Reply(response.status, response.headers.get("Content-Type", ""), data, is_logged_in)
 
     @asynccontextmanager
     async def stream(
@@ -216,7 +219,7 @@ class HttpClient:
             async with session.request(
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                if response.status != 401 or (any_status and "WWW-Authenticate" not in response.headers):
+                if response.status != 401 or any_status:
                     if "Authorization" in response.request_info.headers and response.status != 401:
                         self._lockout.accepted()
                     yield response

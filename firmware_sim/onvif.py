@@ -13,6 +13,7 @@ import secrets
 import time
 from base64 import b64decode, b64encode
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -84,7 +85,7 @@ class OnvifCamera(HttpHost):
         self.forbidden: set[str] = set()
         """Operations that its user may not do."""
         self.refusal_status = 400
-        """HTTP status of a refused token: 400, at some 401."""
+        """HTTP status of a refused token: 400, at some 401, with gSOAP's challenge that means nothing."""
         self.grants_s = 600.0
         """The longest life of a subscription."""
         self.waits_s = 60.0
@@ -176,6 +177,8 @@ class OnvifCamera(HttpHost):
             return _fault("ter:WellFormed", "no SOAP")
         name = _local(operation)
         self.asked.append(name)
+        if _text(envelope, "To") not in ("", self._at(request.path_qs)):
+            return _fault("ter:InvalidArgVal", "the request is to somebody else")
         if name in self.forbidden or (name not in _FREE and self.wsse and not self._is_let_in(envelope)):
             return _fault("ter:NotAuthorized", "Sender not Authorized", self.refusal_status)
         handler = getattr(self, f"_do_{name}", None)
@@ -397,9 +400,9 @@ def _media_uri(name: str, uri: str) -> str:
     return f"<trt:{name}Response>{media}</trt:{name}Response>"
 
 
-def _reply(body: str, status: int = 200) -> web.Response:
+def _reply(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     text = f'<?xml version="1.0" encoding="UTF-8"?><s:Envelope {_NS}><s:Body>{body}</s:Body></s:Envelope>'
-    return web.Response(status=status, text=text, content_type="application/soap+xml")
+    return web.Response(status=status, text=text, content_type="application/soap+xml", headers=headers)
 
 
 def _fault(subcode: str, reason: str, status: int = 400) -> web.Response:
@@ -407,6 +410,7 @@ def _fault(subcode: str, reason: str, status: int = 400) -> web.Response:
         f"<s:Fault><s:Code><s:Value>s:Sender</s:Value><s:Subcode><s:Value>{subcode}</s:Value></s:Subcode></s:Code>"
         f'<s:Reason><s:Text xml:lang="en">{reason}</s:Text></s:Reason></s:Fault>',
         status,
+        {"WWW-Authenticate": 'Basic realm="gSOAP Web Service"'} if status == 401 else {},
     )
 
 

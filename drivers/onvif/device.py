@@ -152,7 +152,9 @@ class OnvifHost:
             found = await self._soap.ask("devicemgmt", "GetCapabilities", self._device, Category=["All"])
             told = _mapping(found.get("Capabilities"))
             rows = [(name.lower(), _mapping(told.get(name)).get("XAddr")) for name in ("Media", "Events")]
-        return {name: path_of(address) for name, address in rows if name and path_of(address)}
+        known = [(name, path_of(address), str(address).strip()) for name, address in rows if name and path_of(address)]
+        self._soap.addresses.update((path, address) for _, path, address in known)
+        return {name: path for name, path, _ in known}
 
     async def media_profiles(self) -> list[MediaProfile]:
         """All media profiles, in the device's order."""

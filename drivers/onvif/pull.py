@@ -102,6 +102,7 @@ class PullPoint:
         if not place:
             raise DeviceMismatch("its pull point has no address", where=self._soap.where)
         self.openings += 1
+        self._soap.addresses[place] = str(address).strip()
         return _Point(place, reference_headers(data), _lives(found))
 
     async def _pull(self, point: _Point) -> None:
@@ -138,6 +139,7 @@ class PullPoint:
         with contextlib.suppress(DeviceError, LinkError, ConfigError, TimeoutError):
             async with asyncio.timeout(2):
                 await self._soap.ask("subscription", "Unsubscribe", point.path, headers=point.headers)
+        self._soap.addresses.pop(point.path, None)
 
 
 def _lives(told: Mapping[str, Any]) -> float:

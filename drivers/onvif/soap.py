@@ -35,6 +35,7 @@ for _handler in set(logging.getLogger().handlers) - set(_HANDLERS):
 _FOLDER = Path(onvif.__file__).parent / "wsdl"
 _RAW = Settings(strict=False, raw_response=True)
 _TYPE = "application/soap+xml; charset=utf-8"
+_TO = "{http://www.w3.org/2005/08/addressing}To"
 _STATUS = {
     "NotAuthorized": "BadUserAccessDenied", "ActionNotSupported": "BadNotSupported", "InvalidArgVal": "BadOutOfRange",
     "NoEntity": "BadNodeIdUnknown", "NoProfile": "BadNodeIdUnknown", "NoSource": "BadNodeIdUnknown",
@@ -60,6 +61,8 @@ class _Transport:
         action = headers.get("SOAPAction", "").strip('"')
         kind = _TYPE + (f'; action="{action}"' if action else "")
         path, _, waits = address.removeprefix("http://device").rpartition("#")
+        for to in envelope.iter(_TO):
+            to.text = self._soap.addresses.get(path) or self._soap.base + path
         return await self._soap.client.request(
             "POST", path, body=etree.tostring(envelope, xml_declaration=True, encoding="utf-8"), content_type=kind,
             waits_s=float(waits), any_status=True, where=self._soap.where,
@@ -83,6 +86,12 @@ class Soap:
         self._services: dict[str, ONVIFService] = {}
         self._granted: set[str] = set()
         """Operations that this login was good for: where another is refused, the user may not do that one."""
+        link = client.link
+        tls = link.http is not None and link.http.tls
+        host = f"[{link.host}]" if ":" in link.host else link.host
+        self.base = f"http{'s' * tls}://{host}:{link.port}{link.http.path if link.http is not None else ''}"
+        self.addresses: dict[str, str] = {}
+        """Endpoints as the device named them, by their path: it wants to see those in each request (WS-Addressing 1.0, 3.3)."""
         self.ahead_s = 0.0
         self.clock_moved: Callable[[], Awaitable[bool]] | None = None
         """Asks the device for its time, after a refused login: a device that was without power may have forgotten it."""
@@ -138,7 +147,7 @@ class Soap:
             fault = self._fault(reply, operation)
             if fault is None:
                 break
-            if not is_login or fault.code != 401:
+            if fault.code != 401 or not (is_login or reply.is_logged_in):
                 raise fault
             if not is_first or operation == _CLOCK or self.clock_moved is None or not await self.clock_moved():
                 raise self._denied(fault, operation)

@@ -48,6 +48,16 @@ async def test_a_wrong_password_is_tried_once_however_it_is_refused(tmp_path: Pa
         assert camera.refused_tokens == 1
 
 
+async def test_a_wrong_password_for_http_is_tried_once_and_a_clock_is_no_reason(tmp_path: Path) -> None:
+    driver, camera = OnvifDriver(), OnvifCamera(password="right", digest=True, clock_s=86_400)
+    async with camera:
+        for _ in range(3):
+            async with session_of(camera, tmp_path, "tr0ng", driver) as session:
+                with pytest.raises(DeviceRefused, match=r"correct|not tried"):
+                    await values(session)
+        assert camera.refused_logins == 1
+
+
 async def test_what_a_user_may_not_do_is_no_wrong_password(tmp_path: Path) -> None:
     camera = OnvifCamera(password="s3cret")
     camera.forbidden = {"SetSystemDateAndTime"}
