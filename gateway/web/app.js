@@ -101,7 +101,7 @@ const short = (value) => (String(value).startsWith("hmac:") ? String(value).slic
 function eventNode(event, withDevice) {
   const row = node("li");
   const device = devices.find((one) => one.id === event.device);
-  const facts = Object.entries(event.data).map(([name, value]) => `${name.replaceAll("_", " ")} ${short(value)}`);
+  const facts = Object.entries(event.data).filter(([name]) => name !== "since").map(([name, value]) => name === "data_id" ? String(value).replaceAll("_", " ") : `${name.replaceAll("_", " ")} ${short(value)}`);
   row.append(node("time", "", new Date(event.t).toLocaleTimeString("en", { hour12: false })), node("span", "type", event.type));
   if (withDevice) row.append(node("span", "", device?.name ?? event.device));
   row.append(node("span", "sub", facts.join(" · ")));
