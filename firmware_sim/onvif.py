@@ -376,8 +376,10 @@ class OnvifCamera(HttpHost):
         return _text(envelope, "SubscriptionId") if self.references else request.query.get("id", "")
 
     def _times(self, lives: float) -> str:
-        now = self.now()
-        at, until = (datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for t in (now, now + lives))
+        at, until = (
+            datetime.fromtimestamp(self.now() + later, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            for later in (0.0, lives)
+        )
         return f"<wsnt:CurrentTime>{at}</wsnt:CurrentTime><wsnt:TerminationTime>{until}</wsnt:TerminationTime>"
 
     def _at(self, path: str) -> str:

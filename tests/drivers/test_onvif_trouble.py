@@ -76,9 +76,12 @@ async def test_what_a_user_may_not_do_is_no_wrong_password(tmp_path: Path) -> No
         assert camera.refused_tokens == before
 
 
-async def test_a_subscription_lives_as_long_as_the_device_grants(tmp_path: Path) -> None:
+async def test_a_subscription_lives_as_long_as_the_device_grants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.onvif.pull._SHORTEST_S", 0.1)
     camera = OnvifCamera()
-    camera.grants_s = 3.0
+    camera.grants_s = 0.6
     async with camera, session_of(camera, tmp_path) as session:
         await session.listen(Listened(CAMERA, PROFILE.events))
         await until(lambda: camera.asked.count("Renew") > 2)

@@ -40,7 +40,7 @@ async def host(serve: Serve, timeout_s: float = 1.0, own: HttpLink | None = None
     server = await asyncio.start_server(closing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     link = LinkConfig(
-        "x", "http", host="127.0.0.1", port=port, timeout_s=timeout_s, connect_timeout_s=0.5, http=own or HttpLink()
+        "x", "http", host="127.0.0.1", port=port, timeout_s=timeout_s, connect_timeout_s=0.2, http=own or HttpLink()
     )
     try:
         async with RestDriver().open(link) as session:
