@@ -135,8 +135,8 @@ class Dlt645(Strict):
 
     @property
     def reference(self) -> str | None:
-        """The address as people write it."""
-        return f"{self.di:08X}" if self.di > 0xFFFF else f"{self.di:04X}"
+        """The address as people write it: those of -1997 have two bytes and begin with 9 to F."""
+        return f"{self.di:04X}" if 0x9000 <= self.di <= 0xFFFF else f"{self.di:08X}"
 
     def shifted(self, step: int) -> Self:
         """Meters are told apart by their number."""

@@ -46,6 +46,10 @@ ERRORS_2007: tuple[str, ...] = (
 )  # fmt: skip
 """By bit of the error byte, from bit 0. Source: DL/T 645-2007, section 7.2, error information word ERR."""
 
+ERRORS_1997: tuple[str, ...] = (
+    "illegal data", "no such data", "wrong password", "", "too many year zones", "too many day slots", "too many tariffs",
+)  # fmt: skip
+"""Source: DL/T 645-1997, 6.2, error information word."""
 BAUD_RATES = {0x02: 600, 0x04: 1200, 0x08: 2400, 0x10: 4800, 0x20: 9600, 0x40: 19200}
 
 _ADDRESS = re.compile(r"[0-9A]{12}")

@@ -204,6 +204,11 @@ def test_orders_are_told_without_their_password() -> None:
     assert (old.facts["di"], old.values[0].value) == ("C010", "26112205")
 
 
+def test_reasons_of_an_error_are_the_editions() -> None:
+    assert said_by(0xD1, "03").facts["reasons"] == ["other error", "no such data"]
+    assert said_by(0xC1, "0D", "dlt645-1997").facts["reasons"] == ["illegal data", "wrong password"]
+
+
 def test_an_answer_over_several_frames_gives_what_is_whole() -> None:
     first = said_by(0xB1, "00FF0100 26000000 0100")
     assert [(value.id, value.value) for value in first.values] == [("energy_active_import", 0.26), ("part", "0100")]
