@@ -67,7 +67,9 @@ def of_record(record: Any) -> Message | None:
     """A record of `AcsEvent`'s InfoList; None for what is none."""
     if not isinstance(record, dict):
         return None
-    words = _scalars(record) | {"type": ACCESS}
+    words = (
+        {"channel": 1} | _scalars(record) | {"type": ACCESS}
+    )  # the channelID that terminals give when they tell it live
     return _made(words, str(record.get("time", "")), is_moment=True)
 
 

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from device_profiles.address import Told
 from device_profiles.control import Operation
 from device_profiles.errors import DeviceRefused, DeviceTimeout
+from device_profiles.events import source_of
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.secrets import secret_text
 from drivers.base import Address, Batch, Layout, LinkConfig, ListenLink, Trace, WireCount
@@ -265,7 +266,10 @@ class ZktecoSession:
     def _told(self, terminal: Terminal, listened: Listened, record: Record) -> Occurrence | None:
         t_s = record.at.replace(tzinfo=ZoneInfo(listened.tz)).timestamp()
         late_s = self._wall() + (terminal.skew_s or 0.0) - t_s
-        return occurrence_of(record, listened, int(t_s * 1000), from_memory=abs(late_s) > _JUST_NOW_S)
+        found = occurrence_of(record, listened, int(t_s * 1000), from_memory=abs(late_s) > _JUST_NOW_S)
+        if found is None and source_of(listened.events, dict(record.words)) is None:
+            self.counts.errors["unknown_event"] = self.counts.errors.get("unknown_event", 0) + 1
+        return found
 
     def _state(self, terminal: Terminal, lines: Sequence[str]) -> None:
         for line in lines:

@@ -311,6 +311,17 @@ async def test_numbers_that_began_anew_beside_older_records(tmp_path: Path) -> N
         assert [(each.index, each.clear["card"].text) for each in told] == [(1, "2"), (2, "2"), (3, "2")]
 
 
+async def test_an_alarm_is_the_same_live_and_recalled(tmp_path: Path) -> None:
+    """Raised live and cleared in the memory, it would stay active for ever under another name."""
+    door = listened("hikvision-ds-k1t", device="door-1")
+    async with Terminal() as terminal, session_of(terminal, tmp_path) as session, hearing(session, door) as reader:
+        terminal.record(1, 1028)
+        (live,) = await reader.until(lambda told: len(told) == 1)
+        (again,) = await recalled(session, door, 0)
+        assert again == replace(live, from_memory=True, data=live.data | {"since": again.data["since"]})
+        assert live.data["id"] == again.data["id"]
+
+
 async def test_a_face_has_the_number_of_the_person_and_no_card(tmp_path: Path) -> None:
     """cardNo is "0" or missing where no card was shown: everybody would be the same card."""
     door = listened("hikvision-ds-k1t", device="door-1")

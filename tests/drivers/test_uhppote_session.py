@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceError, DeviceRefused, DeviceTimeout, LinkLost
@@ -277,6 +278,30 @@ async def test_an_answer_from_another_address_answers_nothing() -> None:
         with pytest.raises(DeviceTimeout):
             await waiting
         assert here.session.counts.errors["foreign_address"] == 1
+
+
+async def test_a_flood_of_datagrams_costs_a_line_a_second_and_no_memory() -> None:
+    """Replayed from another address, with other serial numbers, cut, or of other functions."""
+    async with world() as here:
+        await here.session.listen(here.listened)
+        here.board.swipe(ALICE)
+        await here.next()
+        status, port = here.board._status(), here.session.boards.port
+        with structlog.testing.capture_logs() as lines:
+            for number in range(3000):
+                port.heard(status, ("127.0.0.2", 60000))
+                port.heard(status, ("10.9.9.9", 60000))
+                port.heard(status[:4] + number.to_bytes(4, "little") + status[8:], ("127.0.0.3", 60000))
+                port.heard(status[: number % 64], ("127.0.0.3", 60000))
+                port.heard(bytes((0x17, number % 256)) + status[2:], ("127.0.0.2", 60000))
+        assert len(lines) <= 8, "one for each reason"
+        assert len(here.session.counts.strangers) <= 32
+        assert len(here.session.boards._boards) == 1
+        assert len(here.session._sending) <= 1
+        assert await here.read("online") == {"online": True}
+        assert here.board.swipe(ALICE)
+        (told,) = await here.next()
+        assert told.index == 2
 
 
 async def test_a_board_found_by_broadcast_is_heard_from_there_alone() -> None:

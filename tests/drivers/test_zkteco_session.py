@@ -211,6 +211,17 @@ async def test_commands_are_fetched_once_and_bring_their_result() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_code_that_the_profile_does_not_know_is_counted_and_taken() -> None:
+    async with world(security=True) as here:
+        await here.listen()
+        await here.sim.start()
+        here.sim.punch("7", event=77)
+        await here.sim.turn()
+        assert here.sim.kept == here.told == []
+        assert here.session.counts.errors["unknown_event"] == 1
+
+
+@pytest.mark.asyncio
 async def test_records_of_a_time_are_sent_again_as_the_same() -> None:
     async with world() as here:
         await here.listen()
