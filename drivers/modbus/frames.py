@@ -40,7 +40,7 @@ class RtuDecoder:
 
     def __init__(self) -> None:
         self._crc = WindowCrc()
-        self._scanner = Scanner(self._match, _RTU_START, width=2, longest=_LONGEST_RTU)
+        self._scanner = Scanner(self._match, _RTU_START, width=2, longest=_LONGEST_RTU, size=_size_rtu)
         self._first = bytearray()
         self._size = 0
         self._is_any = False
@@ -124,6 +124,12 @@ def _rare_sizes(function: int, pdu: bytes) -> tuple[int, ...]:
 
 def _is_read_size(function: int, count: int) -> bool:
     return 0 < count <= 250 and (function in _BITS or count % 2 == 0)
+
+
+def _size_rtu(data: bytes, at: int) -> int | None:
+    """The shortest that a frame that begins like this can be, where the bytes at hand are too few for it."""
+    got = len(data) - at
+    return min((size + 3 for size in _pdu_sizes(data[at + 1 : at + _LONGEST_RTU]) if size + 3 > got), default=None)
 
 
 def _size_tcp(data: bytes, at: int) -> int | None:
