@@ -317,7 +317,7 @@ def _refusal(link: LinkConfig, error: Exception) -> PlantroomError:
         return LinkRefused(
             f"{path} is in use by {holder}",
             where=link.id,
-            next_step="stop it; with the agent running, disable the link there first",
+            next_step="stop it; what a running agent reads there is in plantroom status --device",
         )
     if number in (errno.EACCES, errno.EPERM):
         return LinkRefused(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_agent.cli.local import AsJson
+from device_profiles.errors import LinkRefused
+from edge_agent.cli.local import AsJson, socket_of
 from edge_agent.cli.options import grouped
+from edge_agent.cli.points import show_points
 from edge_agent.cli.target import Asked, Target, opened, target_of
+from edge_agent.cli.watch_agent import agent_has
 
 if TYPE_CHECKING:
     from edge_agent.cli.one_device import Row, Shot
@@ -21,10 +25,22 @@ def command(asked: Asked, as_json: AsJson = False) -> None:
     """Read a device once: with a profile, as a configuration describes it, or without either: Modbus registers (--fc 3 --reg 0
     --count 10), BACnet objects (--unit 1001 --object AI:1), OPC UA nodes (--path Plant/Supply).
 
+    Where a running agent has the line, a device of its configuration (--config) is shown as the agent has it.
+
     Exit code 1 when the device does not answer, or refuses a point.
     """
     target = target_of(asked)
-    shot, serial = asyncio.run(_read(target, asked.trace))
+    try:
+        shot, serial = asyncio.run(_read(target, asked.trace))
+    except LinkRefused as error:
+        has_one_owner = target.link.is_line or target.link.listen is not None or target.link.bacnet is not None
+        if asked.device is None or asked.config is None or not has_one_owner:
+            raise
+        socket = socket_of(None, asked.config)
+        if not agent_has(socket, asked.device):
+            raise
+        print(f"plantroom read: {error.what}: this is what the agent has", file=sys.stderr)
+        raise typer.Exit(show_points(socket, asked.device, as_json=as_json)) from None
     if as_json:
         print(json.dumps(document(target, shot, serial), ensure_ascii=False))
     else:
