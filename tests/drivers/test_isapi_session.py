@@ -242,6 +242,23 @@ async def test_the_stream_is_opened_again(tmp_path: Path) -> None:
         assert len(reader.told) == 3
 
 
+async def test_a_stream_that_falls_silent_is_opened_again_with_a_new_nonce(tmp_path: Path) -> None:
+    camera = PlateCamera(password="pw")
+    camera.heartbeat_s = 60.0
+    async with camera, session_of(camera, tmp_path, idle_s=0.2) as session:
+        async with hearing(session, listened("hikvision-anpr")) as reader:
+            camera.stale()
+            async with asyncio.timeout(WAIT_S):
+                while session.stream.openings < 3:
+                    await asyncio.sleep(0.01)
+            async with asyncio.timeout(WAIT_S):
+                while not reader.told:
+                    camera.passes("A1")
+                    await asyncio.sleep(0.02)
+        assert camera.refused_logins == 0
+        assert session.counts.timeouts >= 2
+
+
 async def test_a_stream_that_cannot_begin_is_said(tmp_path: Path) -> None:
     class NoStream(IsapiHost):
         async def respond(self, request):  # type: ignore[no-untyped-def]
