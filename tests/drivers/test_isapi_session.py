@@ -335,7 +335,7 @@ async def test_an_alarm_is_the_same_live_and_recalled(tmp_path: Path) -> None:
         terminal.record(1, 1028)
         (live,) = await reader.until(lambda told: len(told) == 1)
         (again,) = await recalled(session, door, 0)
-        assert again == replace(live, from_memory=True, data=live.data | {"since": again.data["since"]})
+        assert again == replace(live, from_memory=True, data={**live.data, "since": again.data["since"]})
         assert live.data["id"] == again.data["id"]
 
 
