@@ -34,7 +34,7 @@ _SOON_S = 0.05
 _STEADY_S = 1.0
 """A conversation that ends sooner than this was none: the next one is put off as if the reader were gone."""
 REFRESH_S = 10.0
-"""Inputs and outputs are asked for so often: not every reader tells a change by itself, or the end of a pulse."""
+"""Each status is asked for so often, one at a time: not every reader tells a change by itself, or the end of a pulse."""
 _STATUSES = (LSTAT, ISTAT, OSTAT, RSTAT)
 _ANSWERS = {
     ID: PDID, CAP: PDCAP, LSTAT: LSTATR, ISTAT: ISTATR, OSTAT: OSTATR, RSTAT: RSTATR, CHLNG: CCRYPT, SCRYPT: RMAC_I,
@@ -65,7 +65,7 @@ class Reader:
         self._sequence = 0
         self._has_crc = True
         self._script: deque[int] = deque()
-        self._statuses = list(_STATUSES)
+        self._statuses = deque(_STATUSES)
         """Those that it knows, as far as it said."""
         self._met = self._refreshed = 0.0
         self._orders: deque[Order] = deque()
@@ -184,8 +184,9 @@ class Reader:
     def _compose(self) -> tuple[wire.Frame, bytes]:
         if self.phase is Phase.GONE:
             self._begin()
-        elif not self._script and self.polled - self._refreshed > REFRESH_S:
-            self._script, self._refreshed = deque(self._statuses), self.polled
+        elif self._statuses and not self._script and self.polled - self._refreshed > REFRESH_S / len(_STATUSES):
+            self._statuses.rotate()
+            self._script, self._refreshed = deque((self._statuses[0],)), self.polled
         code, data, security = POLL, b"", b""
         if self._script:
             code = self._script[0]
@@ -210,7 +211,7 @@ class Reader:
         self._sequence, self._channel, self._keys = 0, None, None
         self._has_crc = self._probes % 2 == 0 if self.facts.identity is None else self._has_crc
         self._installing = self._may_install and self._failed_channels % 2 == 1
-        self._statuses = list(_STATUSES)
+        self._statuses = deque(_STATUSES)
         self._script = deque((ID, CAP, *((CHLNG, SCRYPT) if self._key is not None else ()), *_STATUSES))
 
     # what was heard
@@ -303,9 +304,12 @@ class Reader:
         self._current = None
         self._tries = self._busy = 0
         if self.phase is not Phase.BEGINNING or self._script:
+            if sent is not None and sent.code != POLL:
+                self.due = min(self.due, self.polled)  # a card may wait: the poll that this took the place of is due
             return []
         self.phase = Phase.POLLING
-        self._met = self._refreshed = self.polled
+        self._met = self.polled
+        self._refreshed = self.polled + self.number % 8 * REFRESH_S / len(_STATUSES) / 8  # not all readers at once
         self.facts.online = True
         self.facts.trouble = self.facts.trouble if self.facts.install else ""
         self.facts.changed += 1

