@@ -1,4 +1,4 @@
-"""Does a request that came to us carry the secret of its device: in its path, in a header, by basic or by digest authentication.
+"""Does a request that came to us carry the secret of its device: in its path, by basic or by digest authentication.
 
 Compares in constant time and keeps nothing but nonces it can recognise again. Source: RFC 7617 (basic), RFC 7616 (digest, MD5 and
 SHA-256, qop auth or none).
@@ -25,12 +25,12 @@ _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 
 def same(told: str, secret: str) -> bool:
     """The text is the secret, said in constant time."""
-    return hmac.compare_digest(told.encode(), secret.encode())
+    return hmac.compare_digest(_bytes(told), _bytes(secret))
 
 
-def by_header(visit: Visit, name: str, secret: str) -> bool:
-    """A header has the secret, alone or after `Bearer`."""
-    return same(visit.headers.get(name, "").removeprefix("Bearer ").strip(), secret)
+def _bytes(text: str) -> bytes:
+    """Headers may hold bytes that are no UTF-8, which stand in text as surrogates."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def by_basic(visit: Visit, secret: str) -> bool:
@@ -70,7 +70,7 @@ class Digest:
             return False
 
         def digest(*parts: str) -> str:
-            return algorithm(":".join(parts).encode()).hexdigest()
+            return algorithm(_bytes(":".join(parts))).hexdigest()
 
         first = digest(told.get("username", ""), REALM, secret)
         second = digest(visit.method, told["uri"])

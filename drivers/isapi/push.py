@@ -1,13 +1,13 @@
 """Devices that push their alerts to us (`httpHosts`): the same messages as in the stream, one request each.
 
-The address that is set in the device is `/isapi/SECRET`, where the secret is the device's own; without one, `/isapi/UNIT`, taken
-only from the device's `at`. It is answered 200 once what it brought is stored: devices that retransmit (ANR) keep the rest.
+The address that is set in the device is `/isapi/SECRET`, where the secret is the device's own; or `/isapi/UNIT` with the secret
+as the password of digest or basic authentication; without a secret, `/isapi/UNIT`, taken only from the device's `at`. It is
+answered 200 once what it brought is stored: devices that retransmit (ANR) keep the rest.
 Source: Hikvision, ISAPI Developer Guide, PUT /ISAPI/Event/notification/httpHosts.
 """
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +21,7 @@ from drivers.base import Address, Batch, LinkConfig, Session, Trace, WireCount
 from drivers.document import DocumentError
 from drivers.handover import Handover
 from drivers.http_listener import Answer, HttpListener, Visit, open_listener
+from drivers.http_secrets import Digest, by_basic, same
 from drivers.listening import Listened, Occurrence
 
 from .happening import Happening, unnumbered
@@ -52,6 +53,7 @@ class PushSession:
         self._listener = listener
         self._silent_s = listener.link.listen.silent_s if listener.link.listen is not None else 120.0
         self._handover = Handover()
+        self._digest = Digest()
         self._happening = Happening(listener.counts)
         self._listened: dict[str, Listened] = {}
         self._heard: dict[str, _Heard] = {}
@@ -104,27 +106,41 @@ class PushSession:
         """Its devices are answered now."""
         self._handover.stored()
 
-    def _who(self, visit: Visit) -> Listened | None:
-        """The device whose secret stands in the path; of one without a secret, whose unit and address these are."""
+    def _who(self, visit: Visit) -> tuple[Listened | None, bool]:
+        """The device whose secret stands in the path, or whose unit does with its secret as password, or whose unit and address
+        these are. Else whether a login is to be asked for.
+        """
         said = visit.parts["secret"]
         found: Listened | None = None
+        is_asked = False
         for device in self._listened.values():
             address = device.address
-            own = str(address.unit) if address.secret is None else _secret(address)
-            is_own = bool(own) and hmac.compare_digest(own.encode(), said.encode())
-            if is_own and (address.secret is not None or address.at) and self._is_at(address, visit.host):
-                found = found or device
-        return found
+            if not self._is_at(address, visit.host):
+                continue
+            is_unit = same(said, str(address.unit))
+            if address.secret is None:
+                holds = is_unit and bool(address.at)
+            elif secret := _secret(address):
+                holds = same(said, secret)
+                if is_unit and not holds:
+                    holds = by_basic(visit, secret) or self._digest.holds(visit, secret)
+                    is_asked = True
+            else:
+                continue
+            found = found or (device if holds else None)
+        return found, is_asked
 
     def _is_at(self, address: Address, host: str) -> bool:
         return not address.at or self._listener.admission.is_at(address, host)
 
     async def _pushed(self, visit: Visit) -> Answer:
-        device = self._who(visit)
+        device, is_asked = self._who(visit)
+        if device is None and is_asked and "Authorization" not in visit.headers:
+            return self._digest.challenge(visit)
         if device is None:
             self._listener.admission.guessed(visit.host)
             self._listener.admission.stranger(_named(visit), visit.host)
-            return Answer(status=404, body=b"not found")
+            return self._digest.challenge(visit) if is_asked else Answer(status=404, body=b"not found")
         heard = self._heard.setdefault(device.address.device, _Heard(0.0))
         heard.at = time.monotonic()
         heard.count += 1

@@ -95,6 +95,25 @@ async def test_what_a_terminal_sends_anew_after_a_break_is_taken(tmp_path: Path)
         assert [(each.key, each.from_memory) for each in got] == [("record:7:1795355245000", True)]
 
 
+async def test_the_secret_may_be_the_password_of_a_login(tmp_path: Path) -> None:
+    async with listening(tmp_path) as (session, url, got):
+        digest = aiohttp.DigestAuthMiddleware("plantroom", "a-long-secret-1")
+        async with aiohttp.ClientSession(middlewares=(digest,)) as client:
+            for _ in range(2):
+                async with client.post(f"{url}/isapi/1", data=CARD) as answer:
+                    assert answer.status == 200
+        basic = aiohttp.BasicAuth("any", "a-long-secret-1")
+        async with aiohttp.ClientSession(auth=basic) as client, client.post(f"{url}/isapi/1", data=CARD) as answer:
+            assert answer.status == 200
+        assert [each.device for each in got] == ["door-1"] * 3
+        assert session.counts.errors == {}
+        for auth in (aiohttp.BasicAuth("any", "wrong"), aiohttp.BasicAuth("any", "")):
+            async with aiohttp.ClientSession(auth=auth) as client, client.post(f"{url}/isapi/1", data=CARD) as answer:
+                assert answer.status == 401
+        assert session.counts.errors["wrong_secret"] == 2
+        assert len(got) == 3
+
+
 async def test_a_stranger_is_named_by_what_it_says_of_itself(tmp_path: Path) -> None:
     async with listening(tmp_path) as (session, url, _):
         own = CARD.replace(b'{"dateTime"', b'{"macAddress":"e0:ba:ad:00:00:01","dateTime"')
@@ -141,7 +160,7 @@ async def test_what_is_not_stored_is_not_taken(tmp_path: Path, monkeypatch: pyte
 async def test_strangers_and_nonsense(tmp_path: Path) -> None:
     async with listening(tmp_path) as (session, url, got):
         assert await push(f"{url}/isapi/wrong", CARD) == 404
-        assert await push(f"{url}/isapi/1", CARD) == 404, "a unit is no secret where there is one"
+        assert await push(f"{url}/isapi/1", CARD) == 401, "a unit is no secret where there is one"
         assert await push(f"{url}/else", CARD) == 404
         for body in (b"", b"\xff\x00", b"<!DOCTYPE a><a/>", b"{" * 5000, b"[]"):
             assert await push(f"{url}/isapi/a-long-secret-1", body) == 200, "said again it would be the same"
