@@ -57,6 +57,8 @@ class PjlinkProjector:
         """Where it sends what changes, by UDP, as class 2 does."""
         self.padding = b""
         """What it fills its packets with."""
+        self.is_strong = False
+        """Takes logins by SHA-256 only, as version 2.10 may be told to."""
         self.asked: list[str] = []
         self.refused_logins = 0
         self.connections = 0
@@ -136,13 +138,24 @@ class PjlinkProjector:
             writer.write(b"P" * 4000 + b"\r")
         elif self.mood != "silent":
             writer.write(f"PJLINK 1 {salt}\r".encode() if self.password else b"PJLINK 0\r")
-        is_in = not self.password
+        is_in, strong = not self.password, b""
         while True:
             async with asyncio.timeout(self.idle_s):
                 line = (await reader.readuntil(b"\r"))[:-1]
             if self.mood == "silent":
                 continue
-            if not is_in:
+            if not is_in and self.is_strong and line == b"PJLINK 2":
+                strong = secrets.token_bytes(16)
+                writer.write(f"PJLINK 2 {strong.hex()}\r".encode())
+                continue
+            if not is_in and self.is_strong:
+                told = line[:96].decode("latin-1")
+                if len(strong) != 16 or told != self._strong(strong, told[:32]):
+                    self.refused_logins += 1
+                    writer.write(b"PJLINK ERRA\r")
+                    return
+                is_in, line = True, line[96:]
+            elif not is_in:
                 if line[:32].decode("latin-1") != expected:
                     self.refused_logins += 1
                     writer.write(b"PJLINK ERRA\r")
@@ -152,6 +165,14 @@ class PjlinkProjector:
                 line = line[32:]
             writer.write(self.answer(line.decode("latin-1")).encode() + b"\r" + self.padding)
             await writer.drain()
+
+    def _strong(self, salt: bytes, theirs: str) -> str:
+        """The 96 characters that let in."""
+        try:
+            mixed = bytes(a ^ b for a, b in zip(salt, bytes.fromhex(theirs), strict=True)).hex()
+        except ValueError:
+            return ""
+        return theirs + hashlib.sha256((mixed + self.password).encode()).hexdigest()
 
     def answer(self, line: str) -> str:
         """The reply to one command, without CR."""

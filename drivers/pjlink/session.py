@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,8 +45,12 @@ class Ask:
     facts: tuple[str, ...]
 
 
+class _Denied(Exception):
+    """The display refused the password."""
+
+
 class Visit:
-    """One connection that is greeted. `say` goes before the first command only."""
+    """One connection that is greeted. The login goes before the first command only."""
 
     def __init__(self, session: PjlinkSession, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._session = session
@@ -53,15 +58,15 @@ class Visit:
         self._writer = writer
         self._login = ""
 
-    async def greet(self, device: Address, where: str) -> None:
-        """Raises DeviceRefused where it asks for a password that we have not; DeviceError, LinkError."""
+    async def greet(self, device: Address, where: str, *, is_strong: bool) -> None:
+        """Raises DeviceRefused where it asks for a password that we have not; _Denied, DeviceError, LinkError."""
         try:
             salt = codec.salt_of(await self._line(where))
         except codec.BadLine as error:
             step = "check host and port: PJLink is TCP 4352 and is switched on in the display's network menu"
             raise DeviceMismatch(f"what answers is {error}", where=where, next_step=step) from error
         except PermissionError:
-            raise _denied(where) from None
+            raise _denied(where) from None  # whoever we are
         if salt is None:
             return
         if device.secret is None:
@@ -69,10 +74,18 @@ class Visit:
                 "the display asks for a password", code=0, status="BadUserAccessDenied", where=where,
                 next_step="add secret: {file: ..} to the device, or --secret-file",
             )  # fmt: skip
-        self._login = codec.login(salt, secret_text(device.secret))
+        password = secret_text(device.secret)
+        self._login = await self._strong_login(password, where) if is_strong else codec.login(salt, password)
+
+    async def _strong_login(self, password: str, where: str) -> str:
+        self._writer.write(b"PJLINK 2\r")
+        salt = codec.strong_salt_of(await self._line(where))
+        if salt is None:
+            raise _Denied
+        return codec.strong_login(salt, secrets.token_bytes(16), password)
 
     async def ask(self, command: str, parameter: str, where: str) -> str | codec.Refusal:
-        """The body of the answer. Raises DeviceRefused for a wrong password; DeviceError, LinkError."""
+        """The body of the answer. Raises _Denied for a wrong password; DeviceError, LinkError."""
         session, text = self._session, f"{command} {parameter}"
         session.note(">", text.encode(), "with a login" if self._login else "")
         session.counts.requests += 1
@@ -87,7 +100,7 @@ class Visit:
         for _ in range(_FOREIGN):
             line = await self._line(where)
             if codec.is_refused_login(line):
-                raise _denied(where)
+                raise _Denied
             try:
                 body = codec.body_of(command, line)
             except codec.BadLine as error:
@@ -131,6 +144,8 @@ class PjlinkSession:
         self._told: asyncio.Queue[Change] = asyncio.Queue(_MOST_CHANGES)
         self._forget: Callable[[], None] | None = None
         self._level = 0
+        self._is_strong: bool | None = None
+        """Its login is by SHA-256; None = nobody knows yet."""
         self._trace = trace
         self._busy = asyncio.Lock()
 
@@ -247,11 +262,27 @@ class PjlinkSession:
         return _INPUT.replace("%1", "%2") if command == _INPUT and self._level == 2 else command
 
     async def _visit(self, device: Address, work: Callable[[Visit], Awaitable[_Answer]]) -> _Answer:
+        """A login by MD5 that is refused is tried once by SHA-256: displays of version 2.10 may take nothing else, and older ones
+        understand nothing else. What was refused was not carried out.
+        """
         where = self._where(device)
-        async with self._busy, connection(self.link, where) as (reader, writer):
-            visit = Visit(self, reader, writer)
-            await visit.greet(device, where)
-            return await work(visit)
+        async with self._busy:
+            for is_strong in (True,) if self._is_strong else (False, True) if self._is_strong is None else (False,):
+                try:
+                    async with connection(self.link, where) as (reader, writer):
+                        visit = Visit(self, reader, writer)
+                        await visit.greet(device, where, is_strong=is_strong)
+                        answer = await work(visit)
+                except _Denied:
+                    continue
+                except LinkLost:
+                    if is_strong and self._is_strong is None:
+                        continue  # an older display hangs up on what it does not know
+                    raise
+                self._is_strong = is_strong
+                return answer
+            self._is_strong = self._is_strong or False
+        raise _denied(where)
 
     def _where(self, device: Address) -> str:
         return f"{device.device} ({self.link.where})" if device.device else self.link.where

@@ -97,6 +97,37 @@ async def test_password(tmp_path: Path) -> None:
     assert not any(b"JBMIAProjector" in data or len(data) > 100 for _, data, _ in seen)
 
 
+async def test_a_display_that_takes_sha_256_only(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("JBMIAProjectorLink")
+    device = Address(1, "projector-1", secret=Secret(file=str(file)))
+    projector = PjlinkProjector(password="JBMIAProjectorLink")
+    projector.is_strong = True
+    async with projector:
+        async with session_of(projector) as session:
+            assert (await values(session, device))["power_state"] == 0
+            assert projector.refused_logins == 1, "MD5 was tried first"
+            await session.write(device, SECOND.point("power_state"), 1, None)
+            assert (await values(session, device))["power_state"] == 1
+            assert projector.refused_logins == 1, "and not again"
+            assert projector.asked.count("%1POWR 1") == 1
+        file.write_text("wrong")
+        async with session_of(projector) as session:
+            for _ in range(3):
+                with pytest.raises(DeviceRefused, match="refused the password"):
+                    await values(session, device)
+        assert projector.refused_logins == 1 + 2 + 2, "by both ways once, then by one"
+
+
+async def test_a_display_that_knows_no_sha_256_is_not_asked_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("right")
+    device = Address(1, "projector-1", secret=Secret(file=str(file)))
+    async with PjlinkProjector(password="right", level=1) as projector, session_of(projector) as session:
+        assert (await values(session, device))["power_state"] == 0
+        assert projector.refused_logins == 0
+
+
 def test_digest_of_the_specification() -> None:
     """PJLink class 1 version 1.05, 5.1: salt 498e4a67, password JBMIAProjectorLink."""
     assert codec.login("498e4a67", "JBMIAProjectorLink") == "5d8409bc1c3fa39749434aa3a5c38682"
