@@ -78,8 +78,10 @@ class Visit:
         self._login = await self._strong_login(password, where) if is_strong else codec.login(salt, password)
 
     async def _strong_login(self, password: str, where: str) -> str:
-        self._writer.write(b"PJLINK 2\r")
-        salt = codec.strong_salt_of(await self._line(where))
+        salt = None
+        with contextlib.suppress(LinkLost, DeviceTimeout):  # older displays hang up, or say nothing
+            self._writer.write(b"PJLINK 2\r")
+            salt = codec.strong_salt_of(await self._line(where))
         if salt is None:
             raise _Denied
         return codec.strong_login(salt, secrets.token_bytes(16), password)
@@ -275,10 +277,6 @@ class PjlinkSession:
                         answer = await work(visit)
                 except _Denied:
                     continue
-                except LinkLost:
-                    if is_strong and self._is_strong is None:
-                        continue  # an older display hangs up on what it does not know
-                    raise
                 self._is_strong = is_strong
                 return answer
             self._is_strong = self._is_strong or False
