@@ -20,6 +20,7 @@ from device_profiles.library import SHIPPED, Library
 from device_profiles.schema import Profile
 from device_profiles.secrets import Secret
 from drivers.base import Address, Limits, LinkConfig, ListenLink
+from drivers.http_listener import Visit
 from drivers.listening import CanListen, Listened, Occurrence
 from drivers.zkteco import protocol
 from drivers.zkteco import session as zkteco_session
@@ -292,6 +293,42 @@ async def test_a_secret_is_asked_for_where_one_is_configured(tmp_path: Path) -> 
     async with world(at="10.0.0.9") as here:
         await here.listen()
         assert await answered(here.sim, f"getrequest?SN={SERIAL}") == 403
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_secret_from_elsewhere_takes_no_trust_away(tmp_path: Path) -> None:
+    """The terminal shows its own only when it starts: it would be shut out until somebody restarts it."""
+    file = tmp_path / "key"
+    file.write_text("hunter2hunter2\n")
+    async with world(secret=Secret(file=str(file))) as here:
+        await here.listen()
+        assert await answered(here.sim, f"cdata?SN={SERIAL}&options=all&pushcommkey=hunter2hunter2") == 200
+        terminal = here.session._terminals[SERIAL]
+        other = Visit("127.0.0.9", "GET", "/iclock/ping", {"SN": SERIAL, "token": "wrong"}, {}, b"", {})
+        assert not here.session._shows(other, terminal)
+        assert await answered(here.sim, f"getrequest?SN={SERIAL}") == 200
+
+
+@pytest.mark.asyncio
+async def test_a_whole_memory_at_once_is_stored_in_portions() -> None:
+    async with world(stores=False) as here:
+        await here.listen()
+        sizes: list[int] = []
+
+        async def store() -> None:
+            async for turn in here.session.occurrences():
+                sizes.append(len(turn))
+                here.session.stored(turn)
+
+        storing = asyncio.create_task(store())
+        here.sim.batch = 10_000
+        for number in range(4_500):
+            here.sim.kept.append(("ATTLOG", f"{number + 1}\t2026-11-22 08:00:00\t0\t15"))
+        await here.sim.upload()
+        storing.cancel()
+        assert here.sim.kept == []
+        assert sum(sizes) == 4_500
+        assert max(sizes) <= 2_000
 
 
 @pytest.mark.asyncio
