@@ -111,6 +111,8 @@ class OsdpReader:
     baud: int | None = None
     """What COMSET set, once it counts."""
     tamper: bool = False
+    attached: int = 0
+    """Of the reader behind it: 0 normal, 1 not connected, 2 tampered with."""
     power_fault: bool = False
 
     _news: deque[tuple[int, bytes]] = field(default_factory=deque)
@@ -260,6 +262,8 @@ class OsdpReader:
             return 0x49, bytes(self.inputs)
         if code == 0x66:
             return 0x4A, bytes(self.outputs)
+        if code == 0x67:
+            return 0x4B, bytes((self.attached,))
         if code == 0x68 and len(data) % 4 == 0:
             for at in range(0, len(data), 4):
                 if data[at] >= len(self.outputs):

@@ -199,7 +199,7 @@ class OsdpSession:
         """Polled from now on. Raises ConfigError."""
         number = _number(device)
         if number not in self._readers:
-            may_install = device.options.get("install", "false") == "true"
+            may_install = device.secret is not None and device.options.get("install", "false") == "true"
             key = None
             if device.secret is not None:
                 key_of(device)

@@ -222,9 +222,15 @@ def _check_loads(
 def _check_install(devices: Sequence[Device], places: Mapping[str, KeyPath], problems: Problems) -> None:
     """Warns of readers that are spoken to with the key that everybody knows: a state for an hour, not for a site."""
     for device in devices:
-        if device.protocol == "osdp" and device.options.get("install") == "true":
+        if device.protocol != "osdp" or device.options.get("install") != "true":
+            continue
+        path = (*places[device.id], "options", "install")
+        if device.secret is None:
+            step = "give the device a secret, or take install out"
+            problems.add(path, f"{device.id} has no key that its reader could be given", step)
+        else:
             problems.warn(
-                (*places[device.id], "options", "install"),
+                path,
                 f"{device.id} may be spoken to with the key that everybody knows",
                 "give the reader its own key (keyset), then take install out",
             )

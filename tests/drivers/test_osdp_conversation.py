@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from device_profiles.reading import PointFault
 from drivers.osdp import frame as wire
 from drivers.osdp.facts import Order
 from drivers.osdp.reader import MOST_BUSY, REFRESH_S
+from drivers.osdp.session import value_of
 from firmware_sim.osdp import OsdpReader
 from tests.drivers.osdp_world import Bench, answering
 
@@ -130,6 +132,17 @@ def test_a_pulse_that_ends_by_itself_is_seen_to_end() -> None:
     reader.outputs[0] = False  # and the reader does not tell it
     bench.run(REFRESH_S + 1)
     assert bench.readers[1].facts.outputs == (False, False)
+
+
+def test_inputs_outputs_and_readers_are_facts_by_their_number() -> None:
+    simulated = OsdpReader(1, inputs=[False, True], outputs=[True])
+    simulated.attached = 1
+    bench = Bench(answering(simulated), 1)
+    bench.run(0.5)
+    reader = bench.readers[1]
+    facts = ("input:0", "input:1", "output:0", "reader:0")
+    assert [value_of(reader, fact) for fact in facts] == [False, True, True, 1]
+    assert isinstance(value_of(reader, "input:2"), PointFault)
 
 
 def test_a_card_that_is_malformed_costs_neither_the_channel_nor_the_next_card() -> None:

@@ -143,6 +143,12 @@ def test_a_reader_with_the_key_that_everybody_knows_is_warned_of(tmp_path: Path,
     assert any("everybody knows" in warning.what for warning in report.warnings) is (install == "true")
 
 
+def test_install_mode_without_a_key_to_install_is_refused(tmp_path: Path) -> None:
+    rows = '  - {id: d1, link: l1, unit: 1, profile: generic-osdp-reader, options: {install: "true"}}\n'
+    with pytest.raises(ConfigError, match="no key that its reader could be given"):
+        load_config(agent_yaml(tmp_path, "l1: 'serial:/dev/ttyUSB0?baud=9600&parity=N'", rows))
+
+
 def test_a_line_of_devices_that_speak_in_strings_is_loaded_by_their_profiles_shapes(tmp_path: Path) -> None:
     """`ka 01 FF<CR>` of 9 bytes and `a 01 OK01x` of 10, three times a monitor; 8N1, and four silences of 3.5 characters."""
     rows = "".join(f"- {{id: m{n}, link: l1, unit: {n}, profile: lg-monitor-rs232, poll: 1}}\n" for n in range(1, 21))
