@@ -50,6 +50,8 @@ class CjtMeter:
     battery_low: bool = False
     is_silent_about_serial: bool = False
     """Its errors carry a status only."""
+    is_strict: bool = False
+    """It keeps silent on what it does not know."""
     asked: list[tuple[int, bytes]] = field(default_factory=list)
 
     def reply(self, request: bytes) -> bytes | None:
@@ -67,6 +69,8 @@ class CjtMeter:
             return None
         self.asked.append((control, data))
         body = self._answer(control, data)
+        if body is None and self.is_strict:
+            return None
         if body is None:
             status = self._status() if self.is_silent_about_serial else data[2:3] + self._status()
             return self._frame(control | 0xC0, status[:1] if self.is_silent_about_serial else status)

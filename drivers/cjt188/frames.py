@@ -35,7 +35,8 @@ def _match(data: bytes, at: int) -> Matched:
     elif (di := items.identifier(body)) is not None and len(body) >= 3:
         facts |= {"di": f"{di:04X}", "serial": body[2]}
         if frame.is_reply or len(body) > 3:
-            values = tuple(items.decode(wire.type_name(frame.kind), di, body[3:], items.Shape()))
+            kind, rest = wire.type_name(frame.kind), body[3:]
+            values = tuple(items.decode(kind, di, rest, items.likely_shape(kind, di, rest)))
     parts = _parts(raw, frame, f"{direction}: {name}", di if len(body) >= 3 else None)
     return Frame(at, raw, frame.address, f"{frame.control:02X}", values, facts, parts)
 

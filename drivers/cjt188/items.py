@@ -9,7 +9,8 @@ points named above.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from drivers import bcd
 from drivers.frames import Value
@@ -25,10 +26,20 @@ UNITS: dict[int, tuple[str, int]] = {
 """Code of the unit behind a value: UCUM code, and what one of it counts."""
 
 NAMES: dict[int, str] = {
-    0x901F: "current values", 0x907F: "clock", 0x911F: "heat and cold", 0x8102: "price", 0x8103: "settlement day",
-    0x8104: "reading day", 0x8105: "credit", 0xA017: "valve", 0xA018: "address", 0x810A: "address", 0xA015: "time",
+    0x901F: "current values", 0x907F: "clock", 0x911F: "heat and cold", 0x8102: "prices", 0x8103: "settlement day",
+    0x8104: "reading day", 0x8105: "credit", 0x8106: "key version", 0x810A: "address", 0xA010: "prices",
+    0xA011: "settlement day", 0xA012: "reading day", 0xA013: "credit", 0xA014: "key", 0xA015: "time", 0xA016: "base",
+    0xA017: "valve", 0xA018: "address", 0xA019: "factory",
 }  # fmt: skip
+_OLDEST = 1990
+"""No meter's clock stood before this year."""
+_KEY = 0xA014
+"""What stands under it is shown to nobody."""
 _HISTORY = range(0xD120, 0xD12C)
+_ENERGY = frozenset({"J", "W.h", "kW.h", "MW.h", "kJ", "MJ", "GJ"})
+_DAYS = {0x8103: "settlement_day", 0x8104: "reading_day", 0xA011: "settlement_day", 0xA012: "reading_day"}
+_WATER, _HEAT = 19, 43
+"""Bytes of the current values of a water or gas meter, and of a heat meter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +69,18 @@ def request(di: int, serial: int, shape: Shape) -> bytes:
 
 def decode(kind: str, di: int, data: bytes, shape: Shape) -> Iterator[Value]:
     """The values behind an identifier; `kind` as `frame.type_name`, `data` without identifier and serial number."""
-    if di == CURRENT and kind == "heat" and len(data) >= 43:
+    if di == CURRENT and kind == "heat" and len(data) >= _HEAT:
         yield from _heat(data, shape)
-    elif di == CURRENT and len(data) >= 19:
+    elif di == CURRENT and len(data) >= _WATER:
         yield counter("volume", data[0:5], shape)
         yield counter("volume_settlement", data[5:10], shape)
         yield time_of(data[10:17], shape)
         yield from states(data[17:19])
     elif di in _HISTORY and len(data) >= 5:
-        yield counter(f"volume_settlement_{di - _HISTORY.start + 1}", data[0:5], shape)
+        value = counter("", data[0:5], shape)
+        is_heat = value.unit in _ENERGY if value.unit is not None else kind == "heat"
+        months = di - _HISTORY.start + 1
+        yield replace(value, id=f"{'heat_energy' if is_heat else 'volume'}_settlement_{months}")
     elif di == 0xA017 and data:
         valve = {0x55: True, 0x99: False}.get(data[0])
         yield Value("valve_open", valve, None, "" if valve is not None else "BadDecodingError")
@@ -75,8 +89,57 @@ def decode(kind: str, di: int, data: bytes, shape: Shape) -> Iterator[Value]:
         yield Value("address_text", data[::-1].hex().upper())
     elif di in (0x907F, 0xA015) and len(data) >= 7:
         yield time_of(data[:7], shape)
-    elif data:
+    elif di in _DAYS and data:
+        yield _number(_DAYS[di], data[:1], 0, "d")
+    elif di == 0x8102 and len(data) == 15:
+        yield from _prices(data)
+    elif di == 0x8105 and len(data) == 15:
+        yield from _credit(data)
+    elif data and di != _KEY:
         yield Value("undecoded", data.hex(), None, "UncertainDataSubNormal")
+
+
+def _prices(data: bytes) -> Iterator[Value]:
+    """Three prices, and up to which consumption the first two hold."""
+    for step, at in enumerate((0, 5, 10), 1):
+        yield _number(f"price_{step}", data[at : at + 3], 2)
+        if step < 3:
+            yield _number(f"price_{step}_limit", data[at + 3 : at + 5], 0)
+
+
+def _credit(data: bytes) -> Iterator[Value]:
+    """What was bought last and in all, and what is left, in the currency of the prices."""
+    yield _number("purchase_count", data[0:1], 0)
+    yield _number("purchase_last", data[1:5], 2)
+    yield _number("purchase_total", data[5:9], 2)
+    yield _number("credit", data[9:13], 2)
+    yield from states(data[13:15])
+
+
+def likely_shape(kind: str, di: int, data: bytes) -> Shape:
+    """The maker's orders as the bytes themselves show them: the usual ones, unless only the others give units or a time that
+    exist. For frames whose meter nobody knows; a configured meter has options.
+    """
+    usual = Shape()
+    counters, clock = _places(kind, di, len(data))
+    units = [data[at] for at in counters], [data[at + 4] for at in counters]
+    is_first = bool(counters) and set(units[0]) <= UNITS.keys() and not set(units[1]) <= UNITS.keys()
+    is_turned = False
+    if clock is not None:
+        raw = data[clock : clock + 7]
+        is_turned = time_of(raw, usual).value is None and time_of(raw, Shape(time_high_first=True)).value is not None
+    return Shape(unit_first=is_first, time_high_first=is_turned)
+
+
+def _places(kind: str, di: int, size: int) -> tuple[tuple[int, ...], int | None]:
+    """(where counters begin, where the time does)."""
+    if di == CURRENT and kind == "heat" and size >= _HEAT:
+        return (0, 5, 10, 15, 20), 34
+    if di == CURRENT and size >= _WATER:
+        return (0, 5), 10
+    if di in _HISTORY and size >= 5:
+        return (0,), None
+    return (), 0 if di in (0x907F, 0xA015) and size >= 7 else None
 
 
 def _heat(data: bytes, shape: Shape) -> Iterator[Value]:
@@ -101,7 +164,7 @@ def counter(name: str, data: bytes, shape: Shape, *, places: int = 2) -> Value:
     return _number(name, digits, places, unit, times)
 
 
-def _number(name: str, data: bytes, places: int, unit: str, times: int = 1) -> Value:
+def _number(name: str, data: bytes, places: int, unit: str | None = None, times: int = 1) -> Value:
     number = bcd.number(data, places)
     if number is None:
         return Value(name, None, unit, "BadSensorFailure" if bcd.is_absent(data) else "BadDecodingError")
@@ -111,10 +174,15 @@ def _number(name: str, data: bytes, places: int, unit: str, times: int = 1) -> V
 def time_of(data: bytes, shape: Shape) -> Value:
     """Seven bytes BCD as `YYYY-MM-DDThh:mm:ss`, in the meter's own time; none for zeros, FF and what is no date."""
     text = data.hex() if shape.time_high_first else data[::-1].hex()
-    if not text.isdecimal() or not int(text[:8]):
-        absent = bcd.is_absent(data) or not any(data)
-        return Value("time_text", None, None, "BadSensorFailure" if absent else "BadDecodingError")
-    return Value("time_text", f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:14]}")
+    if bcd.is_absent(data) or not any(data):
+        return Value("time_text", None, None, "BadSensorFailure")
+    try:
+        moment = datetime.strptime(text, "%Y%m%d%H%M%S")  # noqa: DTZ007  the meter's own time
+        if moment.year >= _OLDEST:
+            return Value("time_text", moment.isoformat())
+    except ValueError:
+        pass
+    return Value("time_text", None, None, "BadDecodingError")
 
 
 def states(data: bytes) -> Iterator[Value]:

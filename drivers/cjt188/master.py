@@ -1,12 +1,12 @@
 """Asks CJ/T 188 meters on a line. The serial number of a request comes back in its answer, so that a late one is known as such.
 
-An error may lack it: after a silence an error is not believed until the meter has answered something with its number.
+An error may lack it: after a silence such an error is not believed until the meter has answered something with its number.
 Source: CJ/T 188-2004 and -2018, section 7 (wake-up bytes, controls, serial number, error answers).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device_profiles.errors import DeviceMismatch, DeviceRefused, DeviceTimeout
 from drivers.base import LinkConfig
@@ -22,6 +22,10 @@ QUIET_SHARE = 0.5
 """Part of the time limit that a line stays quiet after a timeout."""
 READ, READ_ADDRESS, WRITE = 0x01, 0x03, 0x04
 ADDRESS_ITEM = 0x810A
+_PROOFS = 3
+"""So often a meter that answered a pattern is asked whether it is alone."""
+_PROOF_STEP = 0x54
+"""With the one that every question adds: serial numbers whose bits differ, high and low."""
 _LONGEST_REPLY = wire.HEAD + 49 + 2 + 4
 
 
@@ -95,10 +99,12 @@ class ReplyFinder:
         return False
 
     def _is_our_error(self, frame: wire.Frame) -> bool:
-        if len(frame.data) > 1 and frame.data[0] != self._serial:
+        """Errors are the serial number and one or two bytes of status, or status alone; two bytes may be either."""
+        says_serial = len(frame.data) > 1 and frame.data[0] == self._serial
+        if len(frame.data) > 2 and not says_serial:
             self.reason = f"an error for serial number {frame.data[0]:02x}"
             return False
-        if len(frame.data) <= 1 and self._is_in_doubt:
+        if self._is_in_doubt and not (says_serial and len(frame.data) > 2):
             self.reason = "an error that may belong to an older question"
             return False
         return True
@@ -145,7 +151,24 @@ class Master:
         if "A" not in asked.address:
             return found, True
         line.stay_quiet(self._link.timeout_s)
-        return found, not line.settle()
+        return found, not line.settle() and self._is_one(line, asked)
+
+    def _is_one(self, line: Line, asked: Question) -> bool:
+        """Whether the same pattern is answered as cleanly with current values: those of several meters that answered in one
+        instant, bit upon bit, differ where their addresses happened to look like one. A sum of 8 bits may be right by chance;
+        each question has another serial number, and so another sum, also where meters show the same.
+        """
+        for _ in range(_PROOFS):
+            self._serial += _PROOF_STEP
+            try:
+                self.ask(line, replace(asked, control=READ, di=items.CURRENT))
+            except DeviceRefused:
+                pass
+            except (DeviceTimeout, DeviceMismatch):
+                return False
+            if line.settle():
+                return False
+        return True
 
     def _missed(self, line: Line, asked: Question) -> None:
         self._owing.add(asked.address)

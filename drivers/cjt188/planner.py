@@ -18,11 +18,13 @@ from . import frame, items
 _REPLY_DATA = {items.CURRENT: 46}
 _WAKE = 4
 _OPTIONS = {
-    "identifier": ("high_first", "low_first"),
+    "identifier": ("auto", "high_first", "low_first"),
     "unit": ("behind", "before"),
     "time": ("low_first", "high_first"),
 }
-"""Options of a profile that say how its maker writes; the first value is the usual one."""
+"""Options of a profile that say how its maker writes; the first value holds where none is given."""
+IDENTIFIER_ORDERS = ("high_first", "low_first")
+"""The usual one first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from device_profiles.control import Operation
@@ -29,6 +30,10 @@ class Cjt188Session:
         self.link = owner.link
         self._owner = owner
         self._master = Master(owner.link)
+        self._orders: dict[str, str] = {}
+        """Order of the identifier that each meter was seen to answer."""
+        self._next: dict[str, str] = {}
+        """The one to try next on a meter that has answered none yet."""
 
     @property
     def counts(self) -> WireCount:
@@ -109,6 +114,37 @@ class Cjt188Session:
         return await self._call(device, lambda line: self._master.address(line, question))
 
     async def _ask(self, device: Address, control: int, di: int, data: bytes = b"") -> frame.Frame:
+        unit, option = str(device.unit).upper(), device.options.get("identifier", "auto")
+        if option != "auto":
+            return await self._once(device, control, di, data)
+        if unit not in self._orders and control != READ:
+            await self._found_out(device, unit, READ, items.CURRENT, b"")
+        return await self._found_out(device, unit, control, di, data)
+
+    async def _found_out(self, device: Address, unit: str, control: int, di: int, data: bytes) -> frame.Frame:
+        """Asks in the order that the meter knows. While none is proven, a refusal is answered by the other order at once, and a
+        silence by the other order the next time, so that a dead meter costs no more than any.
+        """
+        known = self._orders.get(unit)
+        first = known or self._next.get(unit, planner.IDENTIFIER_ORDERS[0])
+        other = next(order for order in planner.IDENTIFIER_ORDERS if order != first)
+        try:
+            reply = await self._once(_in_order(device, first), control, di, data)
+        except DeviceTimeout:
+            self._next[unit] = other
+            raise
+        except DeviceRefused as refused:
+            if known is not None:
+                raise
+            try:
+                reply = await self._once(_in_order(device, other), control, di, data)
+            except DeviceError:
+                raise refused from None
+            first = other
+        self._orders[unit] = first
+        return reply
+
+    async def _once(self, device: Address, control: int, di: int, data: bytes) -> frame.Frame:
         question = self._question(device, control, di, data)
         return await self._call(device, lambda line: self._master.ask(line, question))
 
@@ -126,6 +162,10 @@ class Cjt188Session:
                 place = f"{self.link.id}, meter {device.unit}"
                 error.where = f"{device.device} ({place})" if device.device else place
             raise
+
+
+def _in_order(device: Address, order: str) -> Address:
+    return replace(device, options={**device.options, "identifier": order})
 
 
 @asynccontextmanager

@@ -103,7 +103,11 @@ async def test_a_valve_is_set_once_and_says_so() -> None:
         assert isinstance(session, CanOperate)
         assert (await session.operate(me(), close, {}, None))["valve_open"] is False
         assert (await values(session, me(), WATER[3])) == {"x_valve_open": False}
-        assert [control for control, _ in meter.asked] == [4, 1]
+        assert [control for control, _ in meter.asked] == [
+            1,
+            4,
+            1,
+        ]  # it first finds out which identifiers the meter knows
         with pytest.raises(ConfigError, match="is no call"):
             await session.operate(me(), Operation.model_validate({"id": "x", "call": {"valve": "half"}}), {}, None)
 
@@ -114,6 +118,30 @@ async def test_what_a_meter_does_not_have(is_silent: bool) -> None:
         found = await values(session, me(), point("price", 0x8102), point("volume"))
         assert isinstance(found["x_price"], PointFault)
         assert found["x_volume"] == 1234.56
+
+
+async def test_the_order_of_the_identifier_is_found_out_once() -> None:
+    meter = CjtMeter(NUMBER, low_first=True)
+    async with opened(meter) as session:
+        for _ in range(3):
+            assert (await values(session, me(), WATER[0]))["x_volume"] == 1234.56
+        assert [data[:2].hex() for _, data in meter.asked] == ["901f", "1f90", "1f90", "1f90"]
+        meter.mute = True
+        with pytest.raises(DeviceTimeout):
+            await values(session, me(), WATER[0])
+        meter.mute = False
+        assert (await values(session, me(), WATER[0]))["x_volume"] == 1234.56
+        assert meter.asked[-1][1][:2].hex() == "1f90", "what is proven stays"
+
+
+async def test_a_silence_is_followed_by_the_other_order_the_next_time() -> None:
+    meter = CjtMeter(NUMBER, low_first=True, is_strict=True)
+    async with opened(meter) as session:
+        with pytest.raises(DeviceTimeout):
+            await values(session, me(), WATER[0])
+        assert (await values(session, me(), WATER[0]))["x_volume"] == 1234.56
+        close = Operation.model_validate({"id": "valve_close", "call": {"valve": "close"}})
+        assert (await session.operate(me(), close, {}, None))["valve_open"] is False
 
 
 async def test_nobody_and_a_wrong_type() -> None:
@@ -136,7 +164,7 @@ async def test_a_late_answer_is_never_taken_for_another() -> None:
                 (lambda frame: [(1.4 * TIMEOUT_S, frame)]) if turn % 3 == 0 else (lambda frame: [(0.0, frame)])
             )
             try:
-                value = (await values(session, me(), WATER[0]))["x_volume"]
+                value = (await values(session, me(identifier="high_first"), WATER[0]))["x_volume"]
             except DeviceError:
                 continue
             assert value == len(meter.asked), "an older answer was believed"

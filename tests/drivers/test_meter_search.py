@@ -35,6 +35,13 @@ async def test_the_search_goes_deeper_where_several_answer() -> None:
     assert found == {"serial": "00111100012346", "model": "water"}
 
 
+@pytest.mark.parametrize("pair", [("00111144853989", "00111154853989"), ("00111100000001", "00111100000003")])
+@pytest.mark.parametrize("litres", [(267_690, 154_760), (1, 2), (0, 123_450)])
+async def test_a_meter_whose_answer_another_one_covers_is_found(pair: tuple[str, str], litres: tuple[int, int]) -> None:
+    meters = [CjtMeter(number, volume=lambda n=n: n / 1000) for number, n in zip(pair, litres, strict=True)]
+    assert {found async for found in meters_on(*meters).search()} == set(pair)
+
+
 async def test_the_search_finds_all_by_their_identifications() -> None:
     there = {"12345678": "SIM", "12345679": "ABB", "12999999": "KAM", "00000001": "LUG"}
     slaves = [MbusSlave(one, water_meter(), primary=n, maker=maker) for n, (one, maker) in enumerate(there.items(), 1)]
