@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_agent.cli.searching import line_of, progress
+from edge_agent.cli.searching import conclude, line_of, progress
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
@@ -33,9 +33,18 @@ def cjt188(
     else:
         for one in found:
             print(f"{one['address']}  {one['counts']}")
-        print(f"{len(found)} meters on {line.place}")
+        conclude(
+            found, "meter", line.place,
+            read="plantroom read --link '{link}' --unit {address} --profile {profile}",
+            nothing="Check wires and power of the meters; most speak at 2400 8E1, as serial:/dev/ttyUSB0?baud=2400&parity=E",
+            link=link, profile=_profile(found[0]["counts"]) if found else "",
+        )  # fmt: skip
     if not found:
         raise typer.Exit(1)
+
+
+def _profile(counts: str) -> str:
+    return f"generic-cjt188-{counts}" if counts in ("water", "gas", "heat") else "PROFILE"
 
 
 async def _search(line: LinkConfig) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from device_profiles.errors import ConfigError, LinkRefused
+from edge_agent.cli.searching import conclude
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
 
+_GENERIC = {"dlt645-2007": "generic-dlt645-2007-three-phase", "dlt645-1997": "generic-dlt645-1997"}
 _EDITIONS = {"2007": ("2007",), "1997": ("1997",), "both": ("2007", "1997")}
 
 
@@ -51,9 +53,19 @@ def dlt645(
     else:
         for one in found:
             print(f"{one['number']}  {one['protocol']}  {one['baud']} 8{one['parity']}{line.stop_bits}")
-        print(f"{len(found)} meters on {line.path or line.place}")
+        conclude(
+            found, "meter", line.path if bauds else line.place,
+            read="plantroom read --link '{link}' --unit {number} --profile {profile}",
+            nothing="Check wires (A and B) and power of the meters; try --bauds 1200,2400,4800,9600 --edition both",
+            link=_link_of(link, found, bauds), profile=_GENERIC.get(found[0]["protocol"], "") if found else "",
+        )  # fmt: skip
     if not found:
         raise typer.Exit(1)
+
+
+def _link_of(link: str, found: Sequence[Mapping[str, Any]], bauds: str) -> str:
+    """The link as the first meter wants it, where several settings were tried."""
+    return f"{link.partition('?')[0]}?baud={found[0]['baud']}&parity={found[0]['parity']}" if bauds and found else link
 
 
 def _settings(line: LinkConfig, bauds: str, parities: str) -> list[LinkConfig]:

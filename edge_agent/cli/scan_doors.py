@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_agent.cli.searching import conclude
+
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
 
+_READ = {
+    "boards": "plantroom read --link udp://0.0.0.0:60001 --at {at} --unit {serial} --profile uhppote-l04",
+    "terminals": "give one a device in agent.yaml with unit: {serial} and profile: zkteco-attendance-push",
+}
+_NOTHING = {
+    "boards": "A broadcast passes no router: scan on the boards' own network, or give it as --link 'udp://0.0.0.0:60001?broadcast=192.168.1.255'",
+    "terminals": "Set this box's address and port on the terminal (docs/devices-that-dial-in.md); let the port in here",
+}
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -85,6 +95,6 @@ def _show(found: Sequence[Mapping[str, str]], columns: Sequence[str], what: str,
     else:
         for facts in found:
             print("  ".join(f"{name} {facts[name]}" for name in columns if name in facts))
-        print(f"{len(found)} {what}")
+        conclude(found, what.removesuffix("s"), link.partition("?")[0], read=_READ[what], nothing=_NOTHING[what])
     if not found:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from device_profiles.logs import printable
-from edge_agent.cli.searching import line_of, progress
+from edge_agent.cli.searching import conclude, line_of, progress
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
@@ -35,7 +35,12 @@ def mbus(
         for one in found:
             facts = [one[name] for name in ("vendor", "serial", "model", "trouble") if name in one]
             print(printable("  ".join((one["unit"], *facts))))
-        print(f"{len(found)} slaves on {line.place}")
+        conclude(
+            found, "slave", line.place,
+            read="plantroom read --link '{link}' --unit {unit} --profile generic-mbus-heat (plantroom profile list: the models)",
+            nothing="Check power and wires of the level converter; try baud=300 and baud=9600, or --primary",
+            link=link,
+        )  # fmt: skip
     if not found:
         raise typer.Exit(1)
 

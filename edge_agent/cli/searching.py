@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device_profiles.errors import ConfigError
 
@@ -22,6 +23,19 @@ def line_of(text: str, timeout_s: float, protocol: str) -> LinkConfig:
         step = "give serial:/dev/ttyUSB0?baud=2400&parity=E or rtu+tcp://host:port?baud=2400"
         raise ConfigError(f"a {line.kind} link carries no {protocol}", where="--link", next_step=step)
     return line
+
+
+def conclude(
+    found: Sequence[Mapping[str, Any]], noun: str, place: str, *, read: str, nothing: str, **more: str
+) -> None:
+    """The last line of a search for people: how many, and how to read one (`read`, with {names} of the first that was found and
+    of `more`); where there are none, what to look at, on standard error."""
+    from edge_agent.cli.tables import many
+
+    if found:
+        print(f"{many(len(found), noun)} on {place}; {read.format(**{**found[0], **more})}")
+    else:
+        print(f"plantroom scan: no {noun} answered on {place}. {nothing}", file=sys.stderr)
 
 
 @contextmanager

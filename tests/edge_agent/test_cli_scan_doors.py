@@ -14,6 +14,7 @@ import typer
 from drivers.base import LinkConfig, ListenLink
 from drivers.uhppote.driver import UhppoteDriver
 from edge_agent.cli.scan_doors import _boards, _show, _terminals
+from edge_agent.cli.searching import conclude
 from firmware_sim.doors_cli import _obeyed
 from firmware_sim.uhppote import Board, UhppoteSim
 from firmware_sim.zkteco import Refused, ZktecoSim
@@ -78,3 +79,19 @@ def test_orders_are_obeyed_or_answered_with_what_is_wrong() -> None:
     assert _obeyed(orders, '{"op": "swipe", "card": 1}') == {"ok": True, "granted": True}
     for wrong in ('{"op": "swipe"}', '{"op": "fly"}', "[]", "nonsense"):
         assert _obeyed(orders, wrong)["ok"] is False
+
+
+def test_the_last_line_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [{"number": "000000000001"}, {"number": "000000000002"}]
+    for each in (found, []):
+        conclude(
+            each,
+            "meter",
+            "/dev/ttyUSB0 2400 8E1",
+            read="plantroom read --link '{link}' --unit {number}",
+            nothing="Check the wires",
+            link="serial:{x}",
+        )
+    out, err = capsys.readouterr()
+    assert out == "2 meters on /dev/ttyUSB0 2400 8E1; plantroom read --link 'serial:{x}' --unit 000000000001\n"
+    assert err == "plantroom scan: no meter answered on /dev/ttyUSB0 2400 8E1. Check the wires\n"
