@@ -101,10 +101,10 @@ def decode(kind: str, di: int, data: bytes, shape: Shape) -> Iterator[Value]:
 
 def _prices(data: bytes) -> Iterator[Value]:
     """Three prices, and up to which consumption the first two hold."""
-    for step, at in enumerate((0, 5, 10), 1):
+    for step, at in enumerate((0, 6, 12), 1):
         yield _number(f"price_{step}", data[at : at + 3], 2)
         if step < 3:
-            yield _number(f"price_{step}_limit", data[at + 3 : at + 5], 0)
+            yield _number(f"price_{step}_limit", data[at + 3 : at + 6], 0)
 
 
 def _credit(data: bytes) -> Iterator[Value]:
