@@ -43,6 +43,11 @@ _TERMINAL = "CJ9H000001"
 _LITRES_PER_S = 0.2
 
 
+def on_board(card: int) -> int:
+    """The number of a card as door boards write it: facility code, and behind it the number in five digits."""
+    return (card >> 16) * 100_000 + (card & 0xFFFF)
+
+
 class Morning:
     """`async with Morning(folder, listen_port=8090) as morning: morning.description`. `every_s`: from one person to the next."""
 
@@ -159,7 +164,7 @@ class Morning:
             "wiegand-1", "generic-wiegand-bits", "reader-lobby", "Reader at the turnstile", "b1/f0/lobby", dir="in"
         )
         self._board = Board(_BOARD, doors=4, now=lambda: datetime.now(UTC).astimezone(self._zone).replace(tzinfo=None))
-        self._board.cards = {card: set(self._board.doors) for card in STAFF[:-4]}
+        self._board.cards = {on_board(card): set(self._board.doors) for card in STAFF[:-4]}
         board = await stack.enter_async_context(UhppoteSim([self._board]))
         self.links["doors-1"] = {"kind": "udp", "host": "127.0.0.1", "port": _free_udp_port()}
         self._add("doors-1", "uhppote-l04", "doors-floor-2", "Doors of floor 2", "b1/f2", unit=_BOARD, at=board.address)
@@ -248,7 +253,7 @@ class Morning:
             self._osdp.ask(lambda: reader.present(wiegand(card)))
         self._moved(self.inside | {card})
         door = self._chance.choice(list(self._board.doors))
-        if self._board.swipe(card, door):
+        if self._board.swipe(on_board(card), door):
             self._board.move(door, True)
             await asyncio.sleep(0.3)
             self._board.move(door, False)

@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent.cli.demo_campus import Campus
 from edge_agent.local_api import ask
-from firmware_sim.morning import STAFF
+from firmware_sim.morning import STAFF, on_board
 from tests.e2e.processes import WAIT_S, until
 
 METERS = {
@@ -104,7 +104,7 @@ def test_lights_plant_and_meter_follow_the_people(campus: Campus) -> None:
 
 
 def test_no_card_stands_anywhere_on_the_disk(campus: Campus) -> None:
-    numbers = [str(card).encode() for card in STAFF]
+    numbers = [str(number).encode() for card in STAFF for number in (card, on_board(card))]
     plates = [f"DEMO{card % 10_000:04d}".encode() for card in STAFF]
     for path in (path for path in campus.folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
