@@ -59,20 +59,27 @@ def series_of(points: Sequence[Point]) -> tuple[LoadSeries, ...]:
 async def read(
     series: LoadSeries, ask: Ask, tz: str, since_ms: int, until_ms: int
 ) -> AsyncIterator[Sequence[Recalled]]:
-    """The records of a series within [since, until), oldest first, one a portion. A meter that has none gives nothing."""
+    """The records of a series within [since, until), oldest first, one a portion. A meter that has none gives nothing.
+
+    A question that brings no record is an empty portion: others may use the line before the next one.
+    """
     found = await _newest(series, ask)
+    yield ()
     if found is None:
         return
     number, newest = found
     step = timedelta(minutes=await _interval(series, ask))
+    most = load.MOST_BLOCKS if number else load.MOST_OF_ALL
     last = min(newest, clock.local_time((until_ms - 1) / 1000, tz))
     at = _next(clock.local_time(since_ms / 1000, tz), step, is_there=True)
     gaps = 0
     while at <= last and gaps < _MOST_GAPS:
-        blocks = min(load.MOST_BLOCKS, 1 + (last - at) // step)
+        blocks = min(most, 1 + (last - at) // step)
         data = await ask(load.from_time(number), load.request(blocks, at))
         records = [record for record in load.records(data, number) if record.local >= at]
         gaps = 0 if records else gaps + 1
+        if not records:
+            yield ()
         for record in records:
             t_ms = round(clock.utc_s(record.local, tz) * 1000)
             if t_ms < until_ms and (recalled := series.recalled(record, t_ms)):

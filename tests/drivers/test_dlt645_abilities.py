@@ -306,6 +306,20 @@ async def test_load_records_come_back(tmp_path: Path, only_exact: bool) -> None:
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize("record", [HOURLY, {"load": 4}])
+async def test_each_turn_on_the_line_is_short(tmp_path: Path, record: dict[str, int]) -> None:
+    """Live polls and commands go between the portions."""
+    energy = point("energy_active_import", 0x00010000, record=record)
+    async with opened(tmp_path) as (session, world):
+        before, most = 0, 0
+        async for _ in session.recall(
+            world.address(), [energy], None, round((NOON - 86_400) * 1000), round(NOON * 1000)
+        ):
+            most = max(most, len(world.meter.asked) - before)
+            before = len(world.meter.asked)
+    assert 0 < most <= 3
+
+
 async def test_load_records_of_all_classes_where_one_alone_is_not_known(tmp_path: Path) -> None:
     async with opened(tmp_path) as (session, world):
         plain = world.life.loads.answer
