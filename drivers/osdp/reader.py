@@ -335,7 +335,9 @@ class Reader:
             status = "BadUserAccessDenied" if reason in (words.BLOCK, words.WANTS_CHANNEL) else "BadNotSupported"
             step = "see what the reader can do in its data sheet"
             self._settle(DeviceRefused(why, code=reason, status=status, next_step=step))
-        if sent.code in self._statuses:
+        if reason == words.WANTS_CHANNEL and self._channel is None and self._script:
+            self._script.append(sent.code)  # who it is, it says within the channel only
+        elif sent.code in self._statuses:
             self._statuses.remove(sent.code)
         return self._answered()  # what it does not know is passed over
 

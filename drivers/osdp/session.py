@@ -13,7 +13,7 @@ import structlog
 
 from device_profiles.control import Operation
 from device_profiles.credential import Clear, CredentialError
-from device_profiles.errors import ConfigError, DeviceError, DeviceRefused, DeviceTimeout, LinkLost
+from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout, LinkLost
 from device_profiles.events import source_of
 from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.secrets import secret_text
@@ -78,8 +78,10 @@ class OsdpSession:
         """Vendor code, model, serial and firmware as PDID has them. Raises DeviceError, LinkError."""
         reader = await self._met(device)
         who = reader.facts.identity
-        if not reader.facts.online or who is None:
+        if not reader.facts.online:
             raise reader.gone()
+        if who is None:
+            raise DeviceMismatch("the reader does not say who it is", next_step="nothing: its events come all the same")
         facts = {"vendor": who.vendor, "model": who.model, "serial": who.serial, "firmware": who.firmware}
         can = reader.facts.capabilities
         return facts | ({"capabilities": _capabilities(can)} if can else {})

@@ -160,6 +160,22 @@ def test_a_card_that_is_malformed_costs_neither_the_channel_nor_the_next_card() 
 # Keys that do not fit.
 
 
+class Reserved(OsdpReader):
+    """Does not even say in plain who it is."""
+
+    def _obey(self, code: int, data: bytes) -> tuple[int, bytes]:
+        return (0x41, b"\6") if code in (ID, CAP) and self._channel is None else super()._obey(code, data)
+
+
+def test_a_reader_that_wants_a_channel_for_everything_says_who_it_is_within() -> None:
+    bench = Bench(answering(Reserved(1, KEY, install=False)), 1, key=KEY)
+    bench.run(0.5)
+    facts = bench.readers[1].facts
+    assert facts.secure
+    assert facts.identity is not None
+    assert facts.capabilities
+
+
 def test_another_key_is_told_once_and_the_reader_is_tried_ever_more_seldom() -> None:
     bench = Bench(answering(OsdpReader(1, bytes(16), install=False)), 1, key=KEY)
     bench.run(60.0)
