@@ -38,10 +38,24 @@ class Secondary:
         return all(one in ("F", other) for one, other in zip(self.text, given, strict=False))
 
 
+_MEDIA = range(0x40)
+"""Device types that the standard has room for."""
+_VERSIONS = range(0xFF)
+
+
 def narrower(pattern: str) -> list[str]:
-    """The ten patterns with the first wildcard of the identification made a digit; none where it has no wildcard left."""
+    """The patterns with the first wildcard of the identification made a digit; behind it the medium, and then the version. None
+    where only the maker is open: it has 65,535 values, and no digits of its own.
+    """
     at = pattern[:8].find("F")
-    return [] if at < 0 else [pattern[:at] + str(digit) + pattern[at + 1 :] for digit in range(10)]
+    if at >= 0:
+        return [pattern[:at] + str(digit) + pattern[at + 1 :] for digit in range(10)]
+    whole = pattern.ljust(16, "F")
+    if whole[14:] == "FF":
+        return [f"{whole[:14]}{medium:02X}" for medium in _MEDIA]
+    if whole[12:14] == "FF":
+        return [f"{whole[:12]}{version:02X}{whole[14:]}" for version in _VERSIONS]
+    return []
 
 
 def hidden(pattern: str, answered: str) -> list[str]:

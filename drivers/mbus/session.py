@@ -88,14 +88,16 @@ class MbusSession:
             try:
                 answer = await self._owner.call(partial(self._select, chosen))
             except Collision as error:
-                patterns += reversed(narrower(pattern))
-                if "F" not in pattern:
-                    yield chosen.text, {"trouble": f"several devices have this identification: {error.what}"}
+                parts = narrower(pattern)
+                patterns += reversed(parts)
+                if not parts:
+                    what = f"several devices have this identification, medium and version: {error.what}"
+                    yield chosen.text, {"trouble": what}
                 continue
             if answer is None or answer.header is None:
                 continue
-            patterns += reversed(hidden(pattern, answer.header.id))
-            full = answer.header.secondary
+            patterns += reversed(hidden(pattern[:8], answer.header.id))
+            full = _address(answer.header).text
             if full not in found:
                 found.add(full)
                 yield full, _identity(answer.header)
@@ -104,7 +106,19 @@ class MbusSession:
         return self._master.ping(line, unit)
 
     def _select(self, pattern: Secondary, line: Line) -> Answer | None:
-        return self._master.select(line, pattern)
+        """The one slave that a pattern selects, and that answers to the whole address it told. Raises as Master.select."""
+        answer = self._master.select(line, pattern)
+        if answer is None or answer.header is None:
+            return answer
+        own = _address(answer.header)
+        if own.text == pattern.text:
+            return answer
+        again = self._master.select(line, own)
+        if again is None or again.header is None or _address(again.header) != own:
+            raise Collision(
+                f"{own.text} answers to {pattern.text} and not to its own address: it is several laid over each other"
+            )
+        return answer
 
     async def _readout(self, device: Address) -> tuple[Answer, ...]:
         unit, reset = slave(device.unit), planner.reset_of(device.options)
@@ -125,6 +139,11 @@ def slave(unit: int | str) -> int | Secondary:
     if isinstance(unit, str) and len(unit) < 8 and unit.isascii() and unit.isdecimal():
         return int(unit)
     return unit if isinstance(unit, int) else Secondary.parse(unit)
+
+
+def _address(header: Header) -> Secondary:
+    """The secondary address that a header tells; one of the fixed structure tells an identification only."""
+    return Secondary((header.secondary or header.id).ljust(16, "F"))
 
 
 def _identity(header: Header) -> dict[str, str]:

@@ -176,8 +176,10 @@ def _from(frame: bytes, address: int) -> bytes:
 @given(st.text("0123456789F", min_size=8, max_size=8))
 def test_patterns_narrow_to_what_they_held(pattern: str) -> None:
     parts = narrower(pattern)
-    assert len(parts) == (10 if "F" in pattern else 0)
+    assert len(parts) == (10 if "F" in pattern else 64)
     assert all(Secondary.parse(pattern).fits(part.replace("F", "0")) for part in parts)
+    assert len(narrower("12345678FFFFFF07")) == 255
+    assert not narrower("12345678FFFF0107")
     assert len(Secondary.parse(pattern).encoded) == 8
 
 

@@ -68,5 +68,14 @@ async def test_a_slave_whose_answer_another_one_covers_is_found(ids: tuple[str, 
 async def test_slaves_of_one_identification_are_told_of() -> None:
     session = slaves_on(*(MbusSlave("12345678", heat_meter(), maker=maker) for maker in ("KAM", "ABB")))
     [(pattern, facts)] = [one async for one in session.search()]
-    assert pattern == "12345678FFFFFFFF"
+    assert pattern == "12345678FFFF0104"
     assert "several devices" in facts["trouble"]
+
+
+async def test_slaves_of_one_identification_are_found_by_medium_and_version() -> None:
+    kinds = {(1, 0x04), (2, 0x04), (1, 0x07)}
+    session = slaves_on(
+        *(MbusSlave("12345678", heat_meter(), version=version, medium=medium) for version, medium in sorted(kinds))
+    )
+    found = [address async for address, _ in session.search()]
+    assert {(int(address[12:14], 16), int(address[14:], 16)) for address in found} == kinds
