@@ -42,6 +42,8 @@ class Terminal(IsapiHost):
         self.replays = 0
         self.has_search = True
         """False is firmware that answers notSupport to searches for records."""
+        self.needs_times = False
+        """True is firmware that finds a search without times incomplete."""
         self.door_open = False
         self.locked = True
         self.mode = 4
@@ -139,6 +141,8 @@ class Terminal(IsapiHost):
             if not self.has_search:
                 return status(4, "Invalid Operation")
             try:
+                if self.needs_times and "startTime" not in (await request.json())["AcsEventCond"]:
+                    return web.json_response({"statusCode": 6, "subStatusCode": "badJsonContent"}, status=400)
                 return self._search((await request.json())["AcsEventCond"])
             except (ValueError, KeyError, TypeError):
                 return status(6, "Invalid Content")

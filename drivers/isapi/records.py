@@ -23,6 +23,8 @@ PAGE = 30
 HIGHEST = 3_000_000_000
 """Terminals say so in their capabilities (serialNo, @max)."""
 _MOST_PAGES = 200_000
+_EVER = {"startTime": "1970-01-01T00:00:00+00:00", "endTime": "2037-12-31T23:59:59+00:00"}
+"""Optional by the guide, and asked for by some firmware: source: unverified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,11 @@ async def search(
     position: int = 0,
     most: int = PAGE,
     search_id: str,
+    is_timed: bool = False,
 ) -> Page:
-    """One page of the records from number `begin` to `end`. Raises DeviceError, LinkError."""
+    """One page of the records from number `begin` to `end`; `is_timed`: says that all times are meant. Raises DeviceError,
+    LinkError.
+    """
     condition: dict[str, Any] = {
         "searchID": search_id, "searchResultPosition": position, "maxResults": most, "major": 0, "minor": 0,
         "timeReverseOrder": False,
@@ -53,6 +58,8 @@ async def search(
     if begin:
         condition["beginSerialNo"] = begin
         condition["endSerialNo"] = end
+    if is_timed:
+        condition |= _EVER
     body = json.dumps({"AcsEventCond": condition}).encode()
     reply = await client.request("POST", PATH, body=body, content_type="application/json", limit=1 << 20, where=where)
     found = parsed(reply, PATH, where)
@@ -74,24 +81,27 @@ async def search(
     )
 
 
-async def kept(client: HttpClient, where: str) -> tuple[int, int] | None:
+async def kept(client: HttpClient, where: str, *, is_timed: bool = False) -> tuple[int, int] | None:
     """(oldest, newest) number in the memory; None when it is empty. Raises DeviceError, LinkError.
 
     Records come in the order of time: where the newest has a lower number than the oldest, the numbers began anew, at 1.
     """
     search_id = _new_id()
-    first = await search(client, where, most=1, search_id=search_id)
+    first = await search(client, where, most=1, search_id=search_id, is_timed=is_timed)
     if not first.messages:
         return None
     last = first
     if first.total > 1:
-        last = await search(client, where, position=first.total - 1, most=1, search_id=search_id)
+        at = first.total - 1
+        last = await search(client, where, position=at, most=1, search_id=search_id, is_timed=is_timed)
     oldest = first.messages[0].serial or 0
     newest = (last.messages or first.messages)[-1].serial or 0
     return (oldest if oldest <= newest else min(1, newest)), newest
 
 
-async def after(client: HttpClient, number: int, newest: int, where: str) -> AsyncIterator[list[Message]]:
+async def after(
+    client: HttpClient, number: int, newest: int, where: str, *, is_timed: bool = False
+) -> AsyncIterator[list[Message]]:
     """The records above `number`, up to `newest`, by their number upwards, a page at a time. Raises DeviceError, LinkError.
 
     Each page is a search of its own from the last record on: what the device overwrites meanwhile moves nothing. A terminal that
@@ -100,7 +110,9 @@ async def after(client: HttpClient, number: int, newest: int, where: str) -> Asy
     begin, position, search_id = number + 1, 0, _new_id()
     knows_begin = True
     for _ in range(_MOST_PAGES):
-        page = await search(client, where, begin=begin, end=newest, position=position, search_id=search_id)
+        page = await search(
+            client, where, begin=begin, end=newest, position=position, search_id=search_id, is_timed=is_timed
+        )
         serials = [message.serial or 0 for message in page.messages]
         fresh = {message.serial or 0: message for message in page.messages if begin <= (message.serial or 0) <= newest}
         if fresh:

@@ -48,6 +48,8 @@ class IsapiSession:
         """Devices that number their records and do not let them be searched: those have no index, and are told live only."""
         self._scanned: dict[str, tuple[int, int]] = {}
         """(highest number with an event, highest number looked at): records between them are none, and not asked for again."""
+        self._is_timed = False
+        """The host wants a search for records to say its times."""
         self._newest: dict[str, int] = {}
         """What `kept` said last, until it was recalled."""
 
@@ -181,7 +183,7 @@ class IsapiSession:
         if not self._keeps_records(device):
             return None
         try:
-            ends = await records.kept(self._client, self._where(device))
+            ends = await self._ends(device)
         except DeviceRefused as error:
             if error.code not in _NO_SEARCH:
                 raise
@@ -196,6 +198,17 @@ class IsapiSession:
             self._scanned.pop(device.device, None)
         return (min(ends[0], told), told) if ends[1] == looked else ends
 
+    async def _ends(self, device: Address) -> tuple[int, int] | None:
+        """As records.kept; a host that finds the search incomplete without times is asked with times from then on."""
+        try:
+            return await records.kept(self._client, self._where(device), is_timed=self._is_timed)
+        except DeviceRefused as error:
+            if error.code != 400 or self._is_timed:
+                raise
+        ends = await records.kept(self._client, self._where(device), is_timed=True)
+        self._is_timed = True
+        return ends
+
     async def recall_events(self, device: Address, after: int) -> AsyncIterator[Sequence[Occurrence]]:
         """See drivers.listening.CanRecallEvents."""
         listened = self._listened.get(device.device)
@@ -205,7 +218,7 @@ class IsapiSession:
         begin = looked if after == told else after
         highest = after
         newest = self._newest.pop(device.device, records.HIGHEST)
-        async for page in records.after(self._client, begin, newest, self._where(device)):
+        async for page in records.after(self._client, begin, newest, self._where(device), is_timed=self._is_timed):
             portion = [
                 found
                 for message in page

@@ -71,7 +71,8 @@ async def _hear(session: CanListen, device: Device, tell: Tell, say: Callable[[s
                     continue
                 hidden = {name: str(clear) for name, clear in told.clear.items()}
                 t_ms = told.t_ms if told.t_ms is not None else time.time_ns() // 1_000_000
-                tell({"event": told.name, "t": t_ms, "data": {**told.data, **hidden}})
+                data = {name: value for name, value in told.data.items() if name != "moment"}
+                tell({"event": told.name, "t": t_ms, "data": data | hidden})
     except LinkError as error:
         say(str(error))
 

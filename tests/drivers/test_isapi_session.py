@@ -300,6 +300,18 @@ async def test_records_are_recalled_by_number(tmp_path: Path, knows_begin: bool)
         assert [each.index for each in await recalled(session, door, 240)] == [242, 243, 244, 245, 247, 248, 249, 250]
 
 
+async def test_a_terminal_that_wants_times_is_asked_with_times(tmp_path: Path) -> None:
+    door = listened("hikvision-ds-k1t", device="door-1")
+    async with Terminal() as terminal, session_of(terminal, tmp_path) as session:
+        terminal.needs_times = True
+        terminal.is_deaf = True
+        for number in range(40):
+            terminal.swipe(str(1000 + number))
+        await session.listen(door)
+        assert await session.kept(door.address) == (1, 40)
+        assert [each.index for each in await recalled(session, door, 0)] == list(range(1, 41))
+
+
 async def test_each_door_of_one_controller_recalls_its_own_records(tmp_path: Path) -> None:
     first, second = (listened("hikvision-ds-k1t", unit=number, device=f"door-{number}") for number in (1, 2))
     async with Terminal() as terminal, session_of(terminal, tmp_path) as session:
