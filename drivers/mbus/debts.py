@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+_MANY = 300
+"""So many slaves are remembered before those are forgotten that owe nothing any more: a search asks thousands of addresses."""
+
 
 @dataclass(slots=True)
 class _Slave:
@@ -19,6 +22,11 @@ class _Slave:
     """When it was asked for a telegram that did not come."""
     proofs: int = 0
     """Acknowledgements that came for it since."""
+
+    @property
+    def last(self) -> float:
+        """When anything was asked of it last."""
+        return max(*self.asked[-1:], self.telegram or 0.0, 0.0)
 
 
 class Debts:
@@ -30,6 +38,8 @@ class Debts:
 
     def asks_acknowledgement(self, slave: Hashable, now: float) -> None:
         """One is about to be asked for."""
+        if len(self._slaves) > _MANY:
+            self._slaves = {key: one for key, one in self._slaves.items() if now - one.last < 2 * self._forget_s}
         asked = self._slaves.setdefault(slave, _Slave()).asked
         asked[:] = [when for when in asked if now - when < 2 * self._forget_s] + [now]
 

@@ -54,3 +54,10 @@ def test_nothing_comes_after_so_long() -> None:
     assert owing(1).do_others_owe(2, 105.0)
     assert not owing(1).do_others_owe(1, 105.0)
     assert not owing(1).do_others_owe(2, 111.0)
+
+
+def test_those_who_owe_nothing_any_more_are_forgotten() -> None:
+    debts = Debts(FORGET_S)
+    for n in range(5000):
+        debts.asks_acknowledgement(n, float(n))
+    assert len(debts._slaves) <= 400
