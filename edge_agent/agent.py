@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -268,7 +270,7 @@ class Agent:
             key = f"{facts.get('epoch')}:{facts.get('ranges')}"
             self._publisher.event("", "system.data_lost", facts, key=key)
         else:
-            _log.error("the spool has trouble", kind=what, **facts)
+            _log.error("the spool has trouble", kind=what, **facts, **_free(self._config.data_dir))
 
     def _status(self, state: str, sid: int) -> bytes:
         """The status document; the will (`lost`) carries neither time nor fill."""
@@ -405,3 +407,11 @@ class Agent:
 
     def _metrics(self) -> str:
         return metrics.render(self.figures(), self._devices())
+
+
+def _free(folder: Path) -> dict[str, int]:
+    """`free_mb` of a folder's disk: SQLite calls a full disk an I/O error."""
+    try:
+        return {"free_mb": shutil.disk_usage(folder).free // 1_000_000}
+    except OSError:
+        return {}

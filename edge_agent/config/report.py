@@ -15,6 +15,7 @@ from device_profiles.library import Library
 from device_profiles.problems import Problems, finding
 from device_profiles.yamlfile import read_yaml
 from edge_agent.config.certs import check_tls
+from edge_agent.config.disk import check_disk
 from edge_agent.config.load import build_config, load_drivers
 from edge_agent.config.ports import check_ports
 from edge_agent.line_load import LinkLoad, groups_of, link_loads
@@ -66,6 +67,7 @@ def examine(path: Path, *, profiles: Library | None = None) -> Report:
         return Report(path.name, None, (), error.problems or (error,), ())
     problems = Problems(document, strict=True)
     check_tls(config.mqtt, ("mqtt",), problems, identity=config.agent)
+    check_disk(config, problems)
     check_ports(config.links, problems, is_running=answers(config.socket))
     wired = [device for device in config.devices if device.link]
     loads = link_loads(config.links, wired, load_drivers(wired))

@@ -143,6 +143,15 @@ def test_a_key_that_belongs_into_a_section(agent_yaml: Path) -> None:
     )
 
 
+def test_a_disk_without_room_for_the_spool(agent_yaml: Path, tmp_path: Path) -> None:
+    huge = GOOD.replace("agent: {", f"agent: {{data_dir: {tmp_path}/data, spool: {{floor_free_bytes: 4000GiB}}, ", 1)
+    agent_yaml.write_text(huge)
+    (warning,) = [each for each in examine(agent_yaml).warnings if "MB free" in each.what]
+    assert str(tmp_path) in warning.what
+    assert "agent.data_dir" in str(warning)
+    assert "lower agent.spool.floor_free_bytes" in warning.next_step
+
+
 def test_an_address_that_is_not_ours(agent_yaml: Path) -> None:
     link = "{kind: udp, host: 192.0.2.77, port: 60001, listen: {broadcast: 192.0.2.255}}"
     agent_yaml.write_text(GOOD.replace("links:\n", f"links:\n  doors: {link}\n"))
