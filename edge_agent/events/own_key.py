@@ -29,7 +29,8 @@ def own_key(folder: Path) -> PseudonymKey:
             text = path.read_text("ascii").strip()
         except FileNotFoundError:
             text = secrets.token_hex(_OCTETS)
-            _log.warning("a key for pseudonyms is made: under any other, cards had other pseudonyms", path=str(path))
+            # Where there are cards, the configuration has warned already; a site of meters alone need not hear of it.
+            _log.debug("a key for pseudonyms is made: under any other, cards had other pseudonyms", path=str(path))
             try:
                 _write(path, text)
             except OSError as error:
