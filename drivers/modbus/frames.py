@@ -23,6 +23,8 @@ _FIXED = {5: 5, 6: 5, 22: 7}
 """PDU size of requests that the good reply repeats."""
 _LONGEST_RTU = 256
 _LONGEST_TCP = 260
+_TELLING = 12
+"""In the first bytes of a frame stands how long it is; a device identification tells it on its way."""
 _STATUS, _DIAGNOSTICS, _COUNTER, _LOG, _SERVER, _FILE_READ, _FILE_WRITE, _READ_WRITE, _FIFO, _DEVICE = (
     7, 8, 11, 12, 17, 20, 21, 23, 24, 43,
 )  # fmt: skip
@@ -65,13 +67,14 @@ class RtuDecoder:
         yield from rest
 
     def _match(self, data: bytes, at: int) -> Matched:
-        window = data[at : at + _LONGEST_RTU]
-        sizes = _pdu_sizes(window[1:])
+        left = min(len(data) - at, _LONGEST_RTU)
+        sizes = _pdu_sizes(data[at + 1 : at + (left if data[at + 1] == _DEVICE else _TELLING)])
         for size in sizes:
             end = size + 3
-            if end <= len(window) and self._crc.holds(data, at, at + end):
-                return _frame(at, window[:end], 1, f"unit {window[0]}", window[1 : end - 2], crc=True)
-        return MORE if sizes and len(window) < max(8, max(sizes) + 3) else NOTHING
+            if end <= left and self._crc.holds(data, at, at + end):
+                raw = data[at : at + end]
+                return _frame(at, raw, 1, f"unit {raw[0]}", raw[1:-2], crc=True)
+        return MORE if sizes and left < max(8, max(sizes) + 3) else NOTHING
 
 
 class TcpDecoder(Scanner):

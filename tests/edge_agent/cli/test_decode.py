@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -85,11 +86,27 @@ def test_hexadecimal_text_in_every_form_however_it_is_cut(form: str, data: bytes
     assert b"".join([*portions, *reader.take(b"", is_end=True)]) == data
 
 
-def test_bytes_are_told_from_text() -> None:
-    raw = run("modbus-rtu", "--json", data=bytes.fromhex(GOOD))
-    assert raw.stdout == run("modbus-rtu", "--json", data=GOOD.encode()).stdout
-    assert run("modbus-rtu", "--json", data=b"01 03 zz").returncode == 2
-    assert json.loads(run("dlt645-2007", "--json", "--binary", data=b"hello").stdout)["error"] == "noise"
+@pytest.mark.parametrize(
+    ("data", "argv", "code", "error"),
+    [
+        (bytes.fromhex(GOOD), ["modbus-rtu"], 0, None),
+        (GOOD.encode(), ["modbus-rtu"], 0, None),
+        (b"01 03 zz", ["modbus-rtu"], 2, "input"),
+        (b"hello", ["dlt645-2007", "--binary"], 1, "noise"),
+    ],
+)
+def test_bytes_are_told_from_text(
+    data: bytes, argv: list[str], code: int, error: str | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    file = tmp_path / "input"
+    file.write_bytes(data)
+    with file.open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert invoke(["decode", *argv, "--json"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert document.get("error") == error
+    assert error or document["raw"] == GOOD
 
 
 def test_words_of_a_shell_are_one_frame(capsys: pytest.CaptureFixture[str]) -> None:
