@@ -29,11 +29,18 @@ app = typer.Typer(
 
 
 @app.command()
-def verify(folder: Dir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+def verify(
+    folder: Dir = None,
+    config: ConfigFile = None,
+    head: Annotated[
+        str | None, typer.Option(help="A last hash that the agent published: tells whether the end was cut off.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Follow the hash chain. Exit code 1 when an entry was changed, taken out or put in; the first such one is named."""
     from edge_agent.commands import audit
 
-    found = audit.verify(_folder(folder, config))
+    found = audit.verify(_folder(folder, config), head)
     if as_json:
         facts = {"entries": found.entries, "first": found.first, "last": found.last, "head": found.head}
         print(json.dumps({**facts, "broken": found.broken}))

@@ -1,9 +1,10 @@
 """Who asked for what, why, and what came of it: an append-only file whose entries are chained, so that none is changed unseen.
 
 One JSON object a line: `n` counts up, `t` is UTC ms, `prev` the SHA-256 of the previous line without its line end (64 zeros in
-the very first). A line is synced before `append` returns. At `max_bytes` the next file begins and the chain goes on in it; the
-oldest file beyond `keep` goes. What no chain can show is a missing end: so the agent publishes number and hash of the last
-entry with its figures. Synchronous, one thread at a time; raises OSError. No secret may be handed in.
+the very first). A line is synced before `append` returns. At `max_bytes` the next file, named by its first entry, begins and the
+chain goes on in it; the oldest file beyond `keep` goes. What no chain can show is a missing end: so the agent publishes number
+and hash of the last entry with its figures, and `verify` looks for a hash that was seen. Synchronous, one thread at a time;
+raises OSError. No secret may be handed in.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class AuditLog:
         self.close()
         files = _files(self._folder)
         is_next = not files or self._size >= self._max_bytes
-        path = self._folder / f"audit-{number:012}.jsonl" if is_next else files[-1]
+        path = self._folder / f"{_stem(number)}.jsonl" if is_next else files[-1]
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._size = os.fstat(self._file).st_size
         if is_next:
@@ -109,19 +110,26 @@ class Verified:
     broken: str | None = None
 
 
-def verify(folder: Path) -> Verified:
-    """Follows the chain through all files of a folder. Raises OSError."""
+def verify(folder: Path, seen: str | None = None) -> Verified:
+    """Follows the chain through all files of a folder. `seen` is the hash of an entry that was published: one that is not there
+    shows that the end was cut off or changed. Raises OSError.
+    """
     entries, first, last, head = 0, 0, 0, ""
+    is_seen = seen is None
     files = _files(folder)
     for path in files:
         for at, line in enumerate(_lines(path), 1):
             broken = _broken(line, last, head, is_first=not entries)
+            if broken is None and at == 1 and path.stem != _stem(_number(line)):
+                broken = f"the file begins with entry {_number(line)}: those before it were taken out"
             if broken is not None:
                 return Verified(entries, len(files), first, last, head, f"{path.name}:{at}: {broken}")
             last, head = _number(line), _hash(line)
             first = first or last
+            is_seen = is_seen or head == seen
             entries += 1
-    return Verified(entries, len(files), first, last, head)
+    missing = None if is_seen else f"no entry has the hash {seen}: the end was cut off or changed, or older files went"
+    return Verified(entries, len(files), first, last, head, missing)
 
 
 def entries(folder: Path) -> Iterator[dict[str, Any]]:
@@ -147,6 +155,10 @@ def _broken(line: bytes, last: int, head: str, *, is_first: bool) -> str | None:
         if prev == head
         else f"entry {number} does not follow from what stands before it: one of the two was changed"
     )
+
+
+def _stem(number: int) -> str:
+    return f"audit-{number:012}"
 
 
 def _files(folder: Path) -> list[Path]:

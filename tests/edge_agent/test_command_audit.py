@@ -55,11 +55,23 @@ def test_every_change_is_found(tmp_path: Path) -> None:
     for name, data in changes.items():
         path.write_bytes(data)
         found = verify(tmp_path)
-        if name == "first gone":  # that older files went is no damage, and shows by the number
-            assert (found.broken, found.first) == (None, 2)
-        else:
-            assert found.broken is not None, name
-            assert found.broken.startswith(f"{path.name}:"), name
+        assert found.broken is not None, name
+        assert found.broken.startswith(f"{path.name}:"), name
+
+
+def test_a_missing_or_changed_end_is_found_by_a_hash_that_was_published(tmp_path: Path) -> None:
+    head = write(tmp_path, 6, max_bytes=400).head
+    last = sorted(tmp_path.glob("audit-*"))[-1]
+    whole = last.read_bytes()
+    assert verify(tmp_path, head).broken is None
+    write(tmp_path, 2, max_bytes=10_000)
+    assert verify(tmp_path, head).broken is None, "entries that came since change nothing"
+    for end in (b"", whole.replace(b"u:42", b"u:43")):
+        last.write_bytes(whole[: whole.rfind(b"{")] + end.splitlines(keepends=True)[-1] if end else end)
+        assert verify(tmp_path).broken is None, "the chain alone cannot tell"
+        broken = verify(tmp_path, head).broken
+        assert broken is not None
+        assert head in broken
 
 
 def test_a_torn_last_line_is_cut_off_and_the_chain_goes_on(tmp_path: Path) -> None:
