@@ -18,7 +18,7 @@ from edge_agent.config.schema import LinkEntry
 from gateway.contract.topics import is_id
 
 T = TypeVar("T")
-_SAME = ("kind", "host", "port", "path", "baud", "parity", "stop_bits", "data_bits", "echo", "mixed")
+_SAME = ("kind", "host", "port", "path", "baud", "parity", "stop_bits", "data_bits", "echo", "mixed", "notices")
 _TIMES = {"timeout": "timeout_s", "connect_timeout": "connect_timeout_s", "turnaround": "turnaround_s"}
 _NEEDS = {
     "tcp": ("host",),
@@ -201,6 +201,9 @@ def _check(link: LinkConfig, said: set[str], path: KeyPath, problems: Problems) 
     # The short form is parsed without bounds; the same model that checks the long form checks its numbers.
     rest = {name: getattr(link, name) for name in _SAME if name not in ("kind", "host", "port", "path", "echo")}
     rest |= {key: getattr(link, name) for key, name in _TIMES.items()}
+    rest["notices"] = link.notices or None
+    if link.notices and link.kind != "tcp":
+        problems.add((*path, "notices"), f"a {link.kind} link has no notices", "remove notices")
     if link.host:
         rest["host"] = link.host
     if link.path:

@@ -195,6 +195,8 @@ class LinkEntry(Strict):
     echo: bool | None = None
     mixed: bool | None = None
     """Devices of several protocols, baud rates or character formats on one line."""
+    notices: Port | None = None
+    """PJLink on a `tcp` link: our UDP port where displays of class 2 tell changes by themselves."""
     allow_overload: bool = False
     """Start even though the line cannot carry what is asked of it; the readings will be late."""
     bacnet: BacnetEntry | None = None
