@@ -28,6 +28,7 @@ from edge_agent.commands.engine import Engine
 from edge_agent.commands.envelope import Me
 from edge_agent.commands.plant import AgentPlant
 from edge_agent.config.desired import DesiredConfig
+from edge_agent.events import known_keys
 from edge_agent.events.own_key import own_key
 from edge_agent.events.register import NAMESPACE as EVENTS
 from edge_agent.events.register import Register
@@ -258,6 +259,13 @@ class Agent:
         if previous is not None:
             data |= {"prev_epoch": previous[0], "prev_last": previous[1]}
         self._publisher.event("", "system.restart", data, key=self._spool.epoch)
+        known_keys.tell_changed(
+            self._events.privacy.keys,
+            self._spool.load_state(known_keys.NAMESPACE),
+            self._spool.save_state,
+            self._publisher.event,
+            self._clock.wall_ms(),
+        )
         reported = describe.reported(revision=self._revision, state="applied", t_ms=self._clock.wall_ms())
         self._uplink.retain("config/reported", reported)
 

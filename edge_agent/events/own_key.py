@@ -14,6 +14,8 @@ from device_profiles.errors import ConfigError
 from .pseudonym import PseudonymKey
 
 _NAME = "pseudonym.key"
+OWN = "own-"
+"""How the id of such a key begins."""
 _OCTETS = 32
 _log = structlog.get_logger("events")
 
@@ -43,7 +45,7 @@ def own_key(folder: Path) -> PseudonymKey:
         raise ConfigError(f"the key for pseudonyms cannot be read: {error}", where=str(path), next_step=step) from error
     if len(secret) < _OCTETS:
         raise ConfigError(f"the key has {len(secret)} octets", where=str(path), next_step="put the whole file back")
-    return PseudonymKey(f"own-{hashlib.sha256(secret).hexdigest()[:6]}", secret)
+    return PseudonymKey(f"{OWN}{hashlib.sha256(secret).hexdigest()[:6]}", secret)
 
 
 def _write(path: Path, text: str) -> None:
