@@ -27,7 +27,8 @@ WILDCARD = "AA" * 7
 ANY_TYPE = 0xAA
 REPLY, ERROR = 0x80, 0x40
 
-PATTERN: Final = re.compile(rb"\xfe{0,32}h[\x10-\x4f\xaa]")
+PATTERN: Final = re.compile(rb"(?<!\xfe)\xfe{0,32}h[\x10-\x4f\xaa]|\xfe{32}h[\x10-\x4f\xaa]")
+"""A beginning with all of its wake-up bytes, or with the last 32 of more: each is looked at once."""
 WIDTH = 34
 
 CONTROLS: dict[int, str] = {

@@ -70,8 +70,8 @@ class ReplyFinder:
                 if self._answers(matched[0]):
                     self.answer = matched[0]
                     return matched[1]
-        kept = len(data) - len(data.rstrip(b"\xfe")) or int(data[-1:] == b"h")
-        self._at = max(self._at, len(data) - kept)
+        rest = data[:-1] if data[-1:] == b"h" else data
+        self._at = max(self._at, len(rest.rstrip(b"\xfe")))
         return wire.HEAD + 3
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -170,7 +169,13 @@ def test_f25_a_dead_meter_costs_its_time_limit_and_no_more() -> None:
 async def test_f26_a_port_that_was_pulled_is_back_within_five_seconds(tmp_path: Path) -> None:
     port = tmp_path / "port"
     device = f'{{id: meter-1, link: line-1, unit: "{NUMBER}", profile: generic-cjt188-water, poll: 0.2}}'
-    counted = itertools.count(1.0)
-    meter = CjtMeter(NUMBER, turnaround_s=0.002, volume=lambda: next(counted))
+    meter = CjtMeter(NUMBER, turnaround_s=0.002)
+
+    def volume() -> float:
+        """Each reading shows another state of the valve, so that each is told."""
+        meter.valve ^= 1
+        return 1.0
+
+    meter.volume = volume
     with SlaveLine([meter], Wire(115200), link=port) as line:
         await a_port_that_is_pulled_out(tmp_path, port, line, Cjt188Driver(), device)
