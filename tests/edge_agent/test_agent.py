@@ -123,6 +123,17 @@ def in_memory(site: Site) -> bool:
     return bool(status["last_seq"] > max((entry["last"] for entry in spool(site)["epochs"]), default=0))
 
 
+def test_a_lost_key_for_pseudonyms_is_an_alarm_in_the_spool(site: Site) -> None:
+    site.start_agent(site.agent_file())
+    until(lambda: not in_memory(site), "the state to be committed")
+    assert site.end("agent") == 0
+    (site.folder / "agent" / "pseudonym.key").unlink()
+    site.start_agent()
+    until(lambda: not in_memory(site), "the alarm to be committed")
+    assert site.end("agent") == 0
+    assert any(b"pseudonym_key_changed" in path.read_bytes() for path in (site.folder / "agent").glob("spool*"))
+
+
 def test_a_file_that_is_no_configuration_ends_it_with_a_line(tmp_path: Path) -> None:
     done = plantroom("run", tmp_path / "absent.yaml")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
