@@ -28,6 +28,8 @@ _REMEMBERED = 2_000
 """Keys of records without an index that are known for repeats, a device."""
 _EARLIEST_MS, _AHEAD_MS = 1_577_836_800_000, 5 * 60_000
 """The centre stores nothing from before 2020 or further ahead: a time outside of it is the fault of an unset clock."""
+_MOST_AHEAD_MS = 10_000
+"""So far a storm of events may run ahead of the clock; more is a clock that was set back, and what it says counts."""
 _log = structlog.get_logger("events")
 
 
@@ -98,6 +100,11 @@ class _Device:
             t_ms = last + 1
         self.record_ms = t_ms
         return t_ms
+
+    def next_of(self, now_ms: int) -> int:
+        """The time of what has none: after what was told before it, or the store would shuffle the events of one millisecond."""
+        last = self.last_ms
+        return last + 1 if last is not None and now_ms <= last < now_ms + _MOST_AHEAD_MS else now_ms
 
     def is_repeat(self, key: str) -> bool:
         """It was told before in this life; if not, it is known from now on."""
@@ -192,7 +199,7 @@ class Register:
         changed = False
         if told.t_ms is not None and not told.from_memory and self._clock.quality() != "unsync":
             changed = device.clock.heard(told.t_ms, now_ms)
-        t_ms = now_ms if told.t_ms is None else device.clock.time_of(told.t_ms)
+        t_ms = device.next_of(now_ms) if told.t_ms is None else device.clock.time_of(told.t_ms)
         if not _EARLIEST_MS <= t_ms <= max(now_ms, _EARLIEST_MS) + _AHEAD_MS and self._clock.quality() != "unsync":
             t_ms = max(now_ms, (device.last_ms or 0) + 1)
         data = dict(told.data)
@@ -219,7 +226,7 @@ class Register:
             return self._refuse(device, told, str(error))
         device.count += 1
         device.recalled += told.from_memory
-        device.last_ms = max(t_ms, device.last_ms or 0)
+        device.last_ms = t_ms if told.t_ms is None else max(t_ms, device.last_ms or 0)
         if changed:
             self._tell_skew(told, now_ms)
         return True

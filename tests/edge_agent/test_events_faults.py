@@ -252,6 +252,22 @@ def test_a_call_for_help_has_no_pseudonym_and_none_is_left_out() -> None:
     assert all(data == {"station": "lift 2", "sos": True, "by": "4711"} for data in disk.rows.values())
 
 
+def test_a_storm_within_a_millisecond_keeps_its_order_and_a_clock_set_back_is_followed() -> None:
+    clock, disk = VirtualClock(), StrictDisk()
+    register = Site(doors_of(clock), disk, clock, [door()]).register
+    for number in range(3_000):
+        assert register.take(Occurrence("door-1", "gate.pass", f"heard:{number}"))
+    disk.commit()
+    times = [row[1] for row in disk.order]
+    assert times == sorted(set(times)), "the store orders by time"
+    assert times[-1] - clock.wall_ms() < 3_000
+    clock.step(-3_600_000)
+    for number in range(3):
+        assert register.take(Occurrence("door-1", "gate.pass", f"again:{number}"))
+    disk.commit()
+    assert [row[1] - clock.wall_ms() for row in disk.order[-3:]] == [0, 1, 2]
+
+
 async def test_a_device_that_comes_again_is_met_for_the_first_time() -> None:
     clock, disk = VirtualClock(), Disk()
     doors = doors_of(clock)
