@@ -22,7 +22,7 @@ _READ = {
 }
 _NOTHING = {
     "boards": "A broadcast passes no router: scan on the boards' own network, or give it as --link 'udp://0.0.0.0:60001?broadcast=192.168.1.255'",
-    "terminals": "Set this box's address and port on the terminal (docs/devices-that-dial-in.md); let the port in here",
+    "terminals": "Set this box's address and port on the terminal (deploy/devices-that-dial-in.md); let the port in here",
 }
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
