@@ -105,7 +105,7 @@ def test_what_is_commented_out_in_agent_yaml(etc: Path, capsys: pytest.CaptureFi
     assert len(config.privacy.keys) == 2
 
 
-_DIAL_IN = (DEPLOY.parent / "docs" / "devices-that-dial-in.md").read_text()
+_DIAL_IN = (DEPLOY / "devices-that-dial-in.md").read_text()
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", _DIAL_IN, re.S))
