@@ -102,13 +102,17 @@ async def test_the_secret_may_be_the_password_of_a_login(tmp_path: Path) -> None
             for _ in range(2):
                 async with client.post(f"{url}/isapi/1", data=CARD) as answer:
                     assert answer.status == 200
-        basic = aiohttp.BasicAuth("any", "a-long-secret-1")
-        async with aiohttp.ClientSession(auth=basic) as client, client.post(f"{url}/isapi/1", data=CARD) as answer:
+        basic = {"Authorization": aiohttp.encode_basic_auth("any", "a-long-secret-1")}
+        async with aiohttp.ClientSession(headers=basic) as client, client.post(f"{url}/isapi/1", data=CARD) as answer:
             assert answer.status == 200
         assert [each.device for each in got] == ["door-1"] * 3
         assert session.counts.errors == {}
-        for auth in (aiohttp.BasicAuth("any", "wrong"), aiohttp.BasicAuth("any", "")):
-            async with aiohttp.ClientSession(auth=auth) as client, client.post(f"{url}/isapi/1", data=CARD) as answer:
+        for wrong in ("wrong", ""):
+            basic = {"Authorization": aiohttp.encode_basic_auth("any", wrong)}
+            async with (
+                aiohttp.ClientSession(headers=basic) as client,
+                client.post(f"{url}/isapi/1", data=CARD) as answer,
+            ):
                 assert answer.status == 401
         assert session.counts.errors["wrong_secret"] == 2
         assert len(got) == 3
