@@ -1,7 +1,7 @@
 """Which station a device instance is at: asks by Who-Is, remembers I-Am, notices what moved and what is there twice.
 
 Does no I/O of its own. An I-Am costs a dictionary entry; more of them than _RATE a second, or more devices than _MOST, are
-counted in `dropped`.
+counted in `dropped`, but for those somebody waits for.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class Directory:
         now = self._loop.time()
         began, count = self._second
         self._second = (now, 1) if now - began >= 1.0 else (began, count + 1)
-        if self._second[1] > _RATE or (len(self._heard) >= _MOST and peer.instance not in self._heard):
+        is_room = self._second[1] <= _RATE and (len(self._heard) < _MOST or peer.instance in self._heard)
+        if not is_room and peer.instance not in self._waiting:
             self.dropped += 1
             return
         if network is not None and (network in self._behind or len(self._behind) < _MOST_ROUTERS):

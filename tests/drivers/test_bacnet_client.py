@@ -245,6 +245,11 @@ async def test_a_storm_of_i_am_is_bounded_and_counted() -> None:
     assert (len(heard), directory.dropped) == (3000, 2000)
     assert (await directory.find(1, 0.1)).address == "10.0.0.7:47808"
     assert asked == [], "what was just heard is not asked for"
+    finding = asyncio.create_task(directory.find(9_001, 5.0))
+    await asyncio.sleep(0)
+    directory.heard(Peer(9_001, "10.0.0.8:47808"), None, ("10.0.0.8", 47808))
+    assert (await finding).address == "10.0.0.8:47808", "who is waited for is heard in any storm"
+    assert directory.dropped == 2000
 
 
 async def test_a_storm_on_the_wire_stops_no_request() -> None:

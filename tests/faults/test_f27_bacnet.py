@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any
@@ -56,6 +56,14 @@ class World:
         self.ahu, self.server, self.other, self.poller, self.sink = ahu, server, other, poller, sink
         self.broken: list[Mapping[str, Any]] = []
         """What reached the event loop as a failure of nobody."""
+        self.beats: list[float] = []
+        """When a task that only sleeps for a cycle awoke: what this machine's cycles are worth just now."""
+
+    async def beat(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            self.beats.append(time.monotonic())
+            await asyncio.sleep(POLL_S)
 
     @property
     def errors(self) -> Mapping[str, int]:
@@ -81,13 +89,13 @@ class World:
         assert self.poller.figures()["crashes"] == 0
         assert self.poller.figures()["connects"] == 1, "the stack was never stopped"
         times = self.sink.times_of("other")
-        cycle = (times[-1] - times[0]) / (len(times) - 1)
+        cycle, beat = _mean(times), _mean(self.beats)
         slowest = max(after - before for before, after in pairwise(times))
         print(
-            f"cycle of the other device {cycle:.3f} s of {POLL_S} s, slowest {slowest:.3f} s; not taken: {dict(self.errors)}"
+            f"cycle of the other device {cycle:.3f} s of {beat:.3f} s, slowest {slowest:.3f} s; not taken: {dict(self.errors)}"
         )
-        assert cycle < 1.5 * POLL_S, "the other device was not read within its cycle"
-        assert slowest < 10 * POLL_S
+        assert cycle < 1.5 * beat, "the other device was not read within its cycle"
+        assert slowest < 10 * max(after - before for before, after in pairwise(self.beats))
         text = metrics.render({"links": {"bms": self.poller.figures()}}, [])
         for name, count in self.errors.items():
             assert f'plantroom_link_wire_errors_{name}{{link="bms"}} {float(count)}' in text
@@ -108,12 +116,15 @@ class Driver(BacnetDriver):
 
 
 @asynccontextmanager
-async def world(*, cov: bool = False, lifetime_s: int | None = None, count: int = 13) -> AsyncIterator[World]:
+async def world(
+    *, cov: bool = False, lifetime_s: int | None = None, count: int = 13, apdu_timeout_s: float = 0.3
+) -> AsyncIterator[World]:
     ahu = BacnetDevice(load_model("bacnet-ahu"), id="ahu-1", instance=AHU, now=time.time)
     async with BacnetServer(ahu) as server, serving(PlainDevice(instance=OTHER)) as other:
         own = BacnetLink(
-            peers=("{}:{}".format(*server.address), other.place), apdu_timeout_s=0.3, segment_timeout_s=0.2, cov=cov
-        )
+            peers=("{}:{}".format(*server.address), other.place),
+            apdu_timeout_s=apdu_timeout_s, segment_timeout_s=0.2, cov=cov,
+        )  # fmt: skip
         link = LinkConfig("bms", "bacnet", host="127.0.0.1", port=0, bacnet=own)
         clock = SystemClock()
         sink = Recorder(clock)  # type: ignore[arg-type]  # any clock does
@@ -122,14 +133,19 @@ async def world(*, cov: bool = False, lifetime_s: int | None = None, count: int 
         made = World(ahu, server, other, poller, sink)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: made.broken.append(context))
-        task = asyncio.create_task(poller.run(), name="poller under test")
+        tasks = [asyncio.create_task(poller.run(), name="poller under test"), asyncio.create_task(made.beat())]
         try:
             await made.until(lambda: bool(sink.of("ahu")) and len(sink.of("other")) >= 2)
             yield made
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             loop.set_exception_handler(None)
+
+
+def _mean(times: Sequence[float]) -> float:
+    return (times[-1] - times[0]) / (len(times) - 1)
 
 
 async def datagrams(world: World, *some: bytes, per_turn: int = 50) -> None:
@@ -146,7 +162,7 @@ async def datagrams(world: World, *some: bytes, per_turn: int = 50) -> None:
 
 
 async def test_a_storm_of_who_is_and_i_am() -> None:
-    async with world() as it:
+    async with world(apdu_timeout_s=3.0) as it:  # a busy machine is slow to answer: that is not the storm's doing
         apply_fault(it.server, it.ahu, "iam_storm", {"rate": 1000})
         await datagrams(it, *[bvll(b"\x01\x20\xff\xff\x00\xff\x10\x08")] * 1000)
         await it.cycles(3)
