@@ -76,14 +76,16 @@ class LocalApi:
         try:
             while True:
                 try:
-                    line = await asyncio.wait_for(reader.readline(), _IDLE_S)
+                    async with asyncio.timeout(_IDLE_S):
+                        line = await reader.readline()
                 except ValueError:
                     writer.write(_failure(f"a request of more than {MAX_REQUEST} bytes"))
                     break
                 if not line:
                     break
                 writer.write(await self._answer(line, peer))
-                await asyncio.wait_for(writer.drain(), _IDLE_S)
+                async with asyncio.timeout(_IDLE_S):
+                    await writer.drain()
         except (ConnectionError, TimeoutError):
             pass
         finally:
@@ -100,7 +102,8 @@ class LocalApi:
             return _failure(f"unknown op {request.get('op')!r}; known are {', '.join(sorted(self._handlers))}")
         timeout_s = _LONGER_S.get(op, _ANSWER_TIMEOUT_S)
         try:
-            result = await asyncio.wait_for(handler({**request, "peer": peer}), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                result = await handler({**request, "peer": peer})
         except PlantroomError as error:
             return _failure(str(error))
         except TimeoutError:

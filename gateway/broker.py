@@ -104,7 +104,8 @@ class EmbeddedBroker:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(how)
             try:
-                await asyncio.wait_for(process.wait(), 5.0)
+                async with asyncio.timeout(5.0):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

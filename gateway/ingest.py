@@ -150,7 +150,8 @@ class Ingest:
             except asyncio.CancelledError:
                 self._session.pause()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._worked_off.wait(), self._limits.stop_s)
+                    async with asyncio.timeout(self._limits.stop_s):
+                        await self._worked_off.wait()
                 raise
             finally:
                 leave.cancel()

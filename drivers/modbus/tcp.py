@@ -105,6 +105,7 @@ class TcpWire:
             raw = _Raw(request.pdu, unit)
             counts.requests += 1
             counts.bytes_out += 7 + len(request.pdu)
+            cancelled = _times_cancelled()
             try:
                 reply: Any = await self._client.execute(False, raw)
             except ConnectionException as error:
@@ -119,6 +120,8 @@ class TcpWire:
                 ) from error
         counts.replies += 1
         counts.bytes_in += 7 + len(reply.pdu)
+        if _times_cancelled() > cancelled:
+            raise asyncio.CancelledError  # wait_for of Python 3.11, in pymodbus, forgets it where the reply has just come
         if reply.transaction_id != raw.transaction_id or reply.dev_id != unit:
             raise DeviceMismatch(
                 f"an answer of unit {reply.dev_id} to transaction {reply.transaction_id}, "
@@ -146,6 +149,11 @@ class TcpWire:
             where=self.link.where,
             next_step="it is opened again by itself; if this repeats, see how many connections the device allows",
         )
+
+
+def _times_cancelled() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _tracer(trace: Trace) -> Any:

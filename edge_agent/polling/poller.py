@@ -209,6 +209,7 @@ class LinkPoller:
                     reader = self._opened(session)
                     await self._poll(reader)
             except LinkError as error:
+                _check_cancelled()
                 self._lost(error)
             finally:
                 self._closed()
@@ -310,6 +311,7 @@ class LinkPoller:
         """One worker: waits for the turnstile, takes what is next, does it."""
         clock = self._clock
         while True:
+            _check_cancelled()
             async with self._turnstile:
                 while isinstance(work := self._next(reader, lanes), float):
                     await self._rest(work)
@@ -410,6 +412,15 @@ class LinkPoller:
 async def _unsubscribe(session: Session, address: Address) -> None:
     if isinstance(session, CanSubscribe):
         await session.unsubscribe(address)
+
+
+def _check_cancelled() -> None:
+    """Raises CancelledError where this task was cancelled and something on the way took it: a library by wait_for of Python 3.11
+    (the result came in the same turn), a TaskGroup of which a member failed at the same time.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:

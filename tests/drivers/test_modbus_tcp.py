@@ -121,6 +121,19 @@ async def test_a_close_instead_of_a_reply_is_a_lost_link_at_once() -> None:
                 await three(session)
 
 
+async def test_a_read_that_is_cancelled_in_the_turn_its_reply_comes_is_cancelled() -> None:
+    """wait_for of Python 3.11 gives the reply back instead: a link would not end."""
+
+    def trace(direction: str, data: bytes, note: str) -> None:
+        if direction == "<":
+            reading.cancel()
+
+    async with tcp_server(honest(Slave())) as port, ModbusDriver().open(link_to(port, 2), trace) as session:
+        reading = asyncio.create_task(three(session))
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+
 async def test_requests_that_wait_when_the_link_goes_are_told_too() -> None:
     asked: list[int] = []
 

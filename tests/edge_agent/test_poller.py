@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -398,6 +399,25 @@ async def test_counters_are_kept_when_the_poller_ends() -> None:
         await it.clock.advance(15)
         sink = it.sink
     assert sink.kept["counters"]["m"] == {"x_energy": {"last": 1.0}}
+
+
+async def test_a_poller_ends_though_a_read_swallowed_its_cancellation() -> None:
+    async with world(meters(2)) as it:
+        slept, began = it.driver.sleep, asyncio.Event()
+
+        async def deaf(seconds: float) -> None:
+            began.set()
+            with suppress(asyncio.CancelledError):
+                await slept(seconds)
+
+        it.driver.sleep = deaf
+        await it.clock.advance(9)
+        began.clear()
+        while not began.is_set():
+            await it.clock.advance(RTT_S / 10)
+        it.task.cancel()
+        await asyncio.wait((it.task,), timeout=5)
+        assert it.task.cancelled()
 
 
 async def test_a_link_that_cannot_keep_up_counts_and_flags_what_is_late() -> None:
