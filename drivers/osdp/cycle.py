@@ -135,27 +135,29 @@ class Cycle:
         wait_s = _IDLE_S if reader is None else reader.due - line.clock.now()
         if reader is None or wait_s > 0:
             return min(wait_s, _IDLE_S)
-        self._turn(line, reader)
+        self.turn(line, reader)
         return 0.0
 
     def _set(self, *readers: Reader) -> None:
         self._readers = readers
 
-    def _turn(self, line: Line, reader: Reader) -> None:
-        """One command to one reader, and its answer."""
+    def turn(self, line: Line, reader: Reader) -> bool:
+        """One command to one reader, and its answer: True when anything came. In the line's thread. Raises LinkError,
+        LineInterrupted.
+        """
         is_probe = reader.phase is Phase.GONE
         try:
             command = reader.next()
         except ConfigError as error:
             self._told(reader, reader.keyless(line.clock.now(), error.what))
-            return
+            return False
         self._note(reader, line.clock.now(), is_probe)
         finder = Finder(reader)
         try:
             line.settle()
         except DeviceTimeout as babble:
             self._told(reader, reader.missed(line.clock.now(), babble.what))
-            return
+            return True
         line.send(command)
         sent_at = line.clock.now()
         limit_s = min(PROBE_S, self._limit_s) if is_probe and reader.probes % 3 else self._limit_s
@@ -163,7 +165,9 @@ class Cycle:
             line.receive(finder, REPLY_CHARS, limit_s)
         except LineSilent as silent:
             told = reader.missed(line.clock.now(), self._why(finder, silent, limit_s))
+            came = bool(silent.received)
         else:
+            came = True
             assert finder.reply is not None
             now = line.clock.now()
             reader.due = sent_at + TARGET_S
@@ -171,6 +175,7 @@ class Cycle:
             if reader.has_more:
                 reader.due = min(reader.due, now)
         self._told(reader, told)
+        return came
 
     def _told(self, reader: Reader, told: list[Told]) -> None:
         if told:

@@ -317,7 +317,7 @@ class Reader:
 
     def _refused(self, reason: int, sent: wire.Frame, now: float) -> list[Told]:
         """NAK, by what it says."""
-        why = f"the reader refuses {sent.name}: {words.NAKS.get(reason, f'reason {reason:02X}')}"
+        why = f"{words.REFUSAL}{sent.name}: {words.NAKS.get(reason, f'reason {reason:02X}')}"
         if reason == words.CHECKSUM:
             return self.missed(now, why)
         if reason == words.SEQUENCE:

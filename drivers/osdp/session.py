@@ -7,7 +7,8 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,24 +20,26 @@ from device_profiles.reading import PointFault, Raw, Sample
 from device_profiles.secrets import secret_text
 from drivers.base import Address, Batch, Layout, LinkConfig, Trace, WireCount
 from drivers.listening import Listened, Occurrence
-from drivers.serial_line import LineInterrupted, LineOwner
+from drivers.serial_line import Line, LineInterrupted, LineOwner
 
 from . import secure, words
 from .cycle import GAP_CHARS, Cycle
 from .facts import Order, Told
 from .masking import masking
 from .reader import ACK, COM, OSTATR, Reader
+from .search import look
 
 _FIRST_CONTACT_S = 3.0
 _ORDER_S = 5.0
 MOST_WAITING = 4096
 """Occurrences that wait to be taken; the oldest are dropped, and counted, beyond."""
+_T = TypeVar("_T")
 _KEY = re.compile(r"[0-9A-Fa-f]{32}")
 _log = structlog.get_logger("osdp")
 
 
 class OsdpSession:
-    """A Session that also listens, identifies and operates (see drivers.base, drivers.listening)."""
+    """A Session that also listens, identifies, discovers and operates (see drivers.base, drivers.listening)."""
 
     def __init__(self, owner: LineOwner, now: Callable[[], float] = time.time) -> None:
         self.link = owner.link
@@ -82,9 +85,15 @@ class OsdpSession:
             raise reader.gone()
         if who is None:
             raise DeviceMismatch("the reader does not say who it is", next_step="nothing: its events come all the same")
-        facts = {"vendor": who.vendor, "model": who.model, "serial": who.serial, "firmware": who.firmware}
         can = reader.facts.capabilities
-        return facts | ({"capabilities": _capabilities(can)} if can else {})
+        return who.facts() | ({"capabilities": _capabilities(can)} if can else {})
+
+    async def discover(self, units: Sequence[int]) -> AsyncIterator[tuple[Address, Mapping[str, str]]]:
+        """See drivers.base.CanDiscover, and `search`. Raises ConfigError, LinkError."""
+        for unit in units:
+            address = Address(unit)
+            if found := await self._in_line(partial(look, self._cycle, address=_number(address))):
+                yield address, found
 
     async def listen(self, device: Listened) -> None:
         """See drivers.listening.CanListen. Raises ConfigError, LinkError; a reader that is gone is listened to all the same."""
@@ -172,6 +181,24 @@ class OsdpSession:
         raise DeviceTimeout(
             f"the reader's turn did not come within {_ORDER_S:g} s", next_step="look at the line's load"
         )
+
+    async def _in_line(self, job: Callable[[Line], _T]) -> _T:
+        """What a job between two commands gives. Raises LinkError."""
+        done: asyncio.Future[_T] = self._loop.create_future()
+
+        def settle(outcome: _T) -> None:
+            if not done.done():
+                done.set_result(outcome)
+
+        def run(line: Line) -> None:
+            self._loop.call_soon_threadsafe(settle, job(line))
+
+        self._cycle.post(run)
+        waiting: set[asyncio.Future[Any]] = {done, self._running}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            self._check()
+        return done.result()
 
     def _moved(self, reader: Reader, answer: bytes, *, follow: bool) -> Mapping[str, Raw]:
         """COM: where the reader is from now on. The line goes along only when it was told to."""

@@ -23,6 +23,7 @@ NAKS: Final = {
     7: "it does not have this biometric type", 8: "it does not have this biometric format",
     9: "it cannot do this command as it was given",
 }  # fmt: skip
+REFUSAL: Final = "the reader refuses "
 CAPABILITIES: Final = {
     1: "contact_monitoring", 2: "output_control", 3: "card_data_format", 4: "led_control", 5: "audible_output",
     6: "text_output", 7: "time_keeping", 8: "check_character", 9: "communication_security", 10: "receive_buffer_bytes",
@@ -43,6 +44,9 @@ class Identity:
     model: str
     serial: str
     firmware: str
+
+    def facts(self) -> dict[str, str]:
+        return {"vendor": self.vendor, "model": self.model, "serial": self.serial, "firmware": self.firmware}
 
 
 @dataclass(frozen=True, slots=True)

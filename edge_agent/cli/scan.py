@@ -12,6 +12,7 @@ from .scan_mbus import mbus
 from .scan_modbus import modbus
 from .scan_onvif import onvif
 from .scan_opcua import opcua
+from .scan_osdp import osdp
 
 app = typer.Typer(
     add_completion=False,
@@ -34,5 +35,6 @@ app.command("onvif")(onvif)
 app.command("dlt645")(dlt645)
 app.command("cjt188")(cjt188)
 app.command("mbus")(mbus)
+app.command("osdp")(osdp)
 app.command("uhppote")(uhppote)
 app.command("zkteco")(zkteco)

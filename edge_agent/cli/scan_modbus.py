@@ -67,7 +67,9 @@ def modbus(
     chosen = units_of(units)
     base = replace(parse_link(link, link_id=link.partition("?")[0]), timeout_s=timeout)
     lines = [
-        replace(base, baud=baud, parity=parity) for baud in _bauds(bauds, base) for parity in _parities(parities, base)
+        replace(base, baud=baud, parity=parity)
+        for baud in bauds_of(bauds, base)
+        for parity in _parities(parities, base)
     ]
     try:
         found = asyncio.run(_scan(lines, chosen, profile_guess, directory or []))
@@ -196,21 +198,22 @@ def _weight(expect: Any) -> int:
     return 10 if expect.equals is not None or expect.any_of else 1
 
 
-def units_of(text: str) -> list[int]:
-    """`1-247` or `1,2,10-20` as a list. Raises typer.BadParameter."""
+def units_of(text: str, least: int = 1, most: int = 255) -> list[int]:
+    """`1-20` or `1,2,10-20` as a list. Raises typer.BadParameter."""
     chosen: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise typer.BadParameter(f"--units {text!r}: {part!r} is no range; write 1-247 or 1,2,10-20")
+            raise typer.BadParameter(f"--units {text!r}: {part!r} is no range; write 1-20 or 1,2,10-20")
         low, high = int(first), int(last) if dash else int(first)
-        if not 1 <= low <= high <= 255:
-            raise typer.BadParameter(f"--units {text!r}: {part!r} is not within 1 to 255")
+        if not least <= low <= high <= most:
+            raise typer.BadParameter(f"--units {text!r}: {part!r} is not within {least} to {most}")
         chosen |= set(range(low, high + 1))
     return sorted(chosen)
 
 
-def _bauds(text: str | None, link: LinkConfig) -> list[int]:
+def bauds_of(text: str | None, link: LinkConfig) -> list[int]:
+    """`9600,19200` as a list; the link's own rate where there is no text. Raises typer.BadParameter."""
     if text is None:
         return [link.baud]
     if link.kind != "serial":
