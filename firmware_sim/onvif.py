@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from aiohttp import web
 
+from firmware_sim import onvif_media
 from firmware_sim.http_host import HttpHost
 from firmware_sim.onvif_picture import picture
 
@@ -31,7 +32,8 @@ _NS = (
     'xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" '
     'xmlns:tev="http://www.onvif.org/ver10/events/wsdl" xmlns:trc="http://www.onvif.org/ver10/recording/wsdl" '
     'xmlns:wsnt="http://docs.oasis-open.org/wsn/b-2" xmlns:wsa="http://www.w3.org/2005/08/addressing" '
-    'xmlns:tns1="http://www.onvif.org/ver10/topics" xmlns:ter="http://www.onvif.org/ver10/error" '
+    'xmlns:tr2="http://www.onvif.org/ver20/media/wsdl" xmlns:tns1="http://www.onvif.org/ver10/topics" '
+    'xmlns:ter="http://www.onvif.org/ver10/error" '
     'xmlns:sim="urn:plantroom:sim"'
 )
 _FREE = frozenset({"GetSystemDateAndTime", "GetServices", "GetCapabilities", "GetHostname", "GetWsdlUrl"})
@@ -82,6 +84,10 @@ class OnvifCamera(HttpHost):
         self.recording = True
         self.services_known = True
         """False: answers GetServices with a fault, as old cameras do."""
+        self.media = ("media", "media2")
+        """Its media services: many have both, cameras of profile T alone the second only."""
+        self.elsewhere = ""
+        """Scheme and host by which it knows itself, where it is behind a router; "" = the ones it is asked at."""
         self.forbidden: set[str] = set()
         """Operations that its user may not do."""
         self.refusal_status = 400
@@ -235,9 +241,10 @@ class OnvifCamera(HttpHost):
         if not self.services_known:
             return _fault("ter:ActionNotSupported", "Optional Action Not Implemented")
         rows = "".join(
-            f"<tds:Service><tds:Namespace>http://www.onvif.org/ver10/{space}/wsdl</tds:Namespace>"
+            f"<tds:Service><tds:Namespace>http://www.onvif.org/{space}/wsdl</tds:Namespace>"
             f"<tds:XAddr>{self._at(path)}</tds:XAddr><tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>"
-            for space, path in _PATHS.items()
+            for name, (space, path) in _PATHS.items()
+            if name in self.media or not name.startswith("media")
         )
         return f"<tds:GetServicesResponse>{rows}</tds:GetServicesResponse>"
 
@@ -256,22 +263,11 @@ class OnvifCamera(HttpHost):
         )
 
     # media
-    def _do_GetProfiles(self, *_: Any) -> str:
-        rows = "".join(self._profile(n, kind) for n in range(1, self.sources + 1) for kind in ("main", "sub"))
-        return f"<trt:GetProfilesResponse>{rows}</trt:GetProfilesResponse>"
-
-    def _profile(self, number: int, kind: str) -> str:
-        width, height, rate = (1920, 1080, 25) if kind == "main" else (640, 360, 10)
-        return (
-            f'<trt:Profiles token="{kind}{number}" fixed="true"><tt:Name>{kind} {number}</tt:Name>'
-            f'<tt:VideoSourceConfiguration token="vsc{number}"><tt:Name>vsc{number}</tt:Name><tt:UseCount>2</tt:UseCount>'
-            f'<tt:SourceToken>{self.token.format(n=number)}</tt:SourceToken><tt:Bounds x="0" y="0" width="1920" height="1080"/>'
-            f'</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token="vec{number}{kind}"><tt:Name>{kind}</tt:Name>'
-            "<tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding>"
-            f"<tt:Resolution><tt:Width>{width}</tt:Width><tt:Height>{height}</tt:Height></tt:Resolution><tt:Quality>5</tt:Quality>"
-            f"<tt:RateControl><tt:FrameRateLimit>{rate}</tt:FrameRateLimit><tt:EncodingInterval>1</tt:EncodingInterval>"
-            "<tt:BitrateLimit>4096</tt:BitrateLimit></tt:RateControl></tt:VideoEncoderConfiguration></trt:Profiles>"
-        )
+    def _do_GetProfiles(self, _request: Any, _: Any, operation: ElementTree.Element) -> str | web.Response:
+        service, whole = _service(operation), _text(operation, "Type") == "All"
+        if {"trt": "media", "tr2": "media2"}[service] not in self.media:
+            return _fault("ter:ActionNotSupported", "Optional Action Not Implemented")
+        return onvif_media.profiles(service, self.sources, self.token, whole=whole or service == "trt")
 
     def _do_GetVideoSources(self, *_: Any) -> str:
         rows = "".join(
@@ -287,12 +283,12 @@ class OnvifCamera(HttpHost):
             self.stream_uri
             or f"rtsp://{self.user}:leaked@127.0.0.1:554/{token}?user=admin&amp;password=leaked&amp;channel=1"
         )
-        return _media_uri("GetStreamUri", uri)
+        return onvif_media.uri(_service(operation), "GetStreamUri", uri)
 
     def _do_GetSnapshotUri(self, _request: Any, _: Any, operation: ElementTree.Element) -> str | web.Response:
         if _text(operation, "ProfileToken") in self.pictureless:
             return _fault("ter:ActionNotSupported", "no snapshot in this profile")
-        return _media_uri("GetSnapshotUri", self._at("/snapshot"))
+        return onvif_media.uri(_service(operation), "GetSnapshotUri", self._at("/snapshot"))
 
     # recording
     def _do_GetRecordings(self, *_: Any) -> str:
@@ -383,23 +379,21 @@ class OnvifCamera(HttpHost):
         return f"<wsnt:CurrentTime>{at}</wsnt:CurrentTime><wsnt:TerminationTime>{until}</wsnt:TerminationTime>"
 
     def _at(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self.elsewhere or f'http://127.0.0.1:{self.port}'}{path}"
 
 
 _TOKEN = frozenset({"Username", "Password", "Nonce", "Created"})
 _DATE = frozenset({"Year", "Month", "Day", "Hour", "Minute", "Second"})
 _PATHS = {
-    "device": "/onvif/device_service", "media": "/onvif/media", "events": "/onvif/events", "recording": "/onvif/recording",
+    "device": ("ver10/device", "/onvif/device_service"), "media": ("ver10/media", "/onvif/media"),
+    "media2": ("ver20/media", "/onvif/media2"), "events": ("ver10/events", "/onvif/events"),
+    "recording": ("ver10/recording", "/onvif/recording"),
 }  # fmt: skip
-_LASTING = (
-    "<tt:InvalidAfterConnect>false</tt:InvalidAfterConnect><tt:InvalidAfterReboot>false</tt:InvalidAfterReboot>"
-    "<tt:Timeout>PT0S</tt:Timeout>"
-)
 
 
-def _media_uri(name: str, uri: str) -> str:
-    media = f"<trt:MediaUri><tt:Uri>{uri}</tt:Uri>{_LASTING}</trt:MediaUri>"
-    return f"<trt:{name}Response>{media}</trt:{name}Response>"
+def _service(operation: ElementTree.Element) -> str:
+    space = operation.tag[1:].partition("}")[0]
+    return next(prefix for prefix, each in onvif_media.SPACES.items() if each == space)
 
 
 def _reply(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

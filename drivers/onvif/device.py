@@ -1,7 +1,6 @@
-"""What an ONVIF host says of itself: its services, its clock, its media profiles, and the value of a point in them. Asks only.
+"""What an ONVIF host says of itself: its services, its clock, its recordings, and the value of a point in them. Asks only.
 
-Source: ONVIF Core Specification 24.06, 8 (device management); Media Service Specification 24.06, 5 (profiles, addresses);
-Recording Control Service Specification 22.06, 5.
+Source: ONVIF Core Specification 24.06, 8 (device management); Recording Control Service Specification 22.06, 5.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -19,12 +17,15 @@ from device_profiles.reading import PointFault, Raw
 from drivers.base import Address
 from drivers.device_time import posix_zone
 
+from .media import Media, MediaProfile, mapping, of_source, rows
+
 if TYPE_CHECKING:
     from .soap import Soap
 
 DEVICE = "/onvif/device_service"
 _SERVICES = {
     "http://www.onvif.org/ver10/media/wsdl": "media",
+    "http://www.onvif.org/ver20/media/wsdl": "media2",
     "http://www.onvif.org/ver10/events/wsdl": "events",
     "http://www.onvif.org/ver10/recording/wsdl": "recording",
 }
@@ -33,7 +34,6 @@ _INFO = {
     "hardware": "HardwareId",
 }  # fmt: skip
 _MEDIA = ("sources", "profiles", "snapshot", "stream", "encoding", "resolution", "frame_rate")
-_MOST_PROFILES = 512
 _DRIFT_S = 2.0
 """By less no clock is off that was just asked: it tells whole seconds."""
 
@@ -44,16 +44,6 @@ def group_of(fact: str) -> str:
     return "info" if kind in _INFO else "media" if kind in _MEDIA else kind if kind.startswith("record") else "clock"
 
 
-@dataclass(frozen=True, slots=True)
-class MediaProfile:
-    """One of a host's media profiles."""
-
-    token: str
-    source: str
-    source_configuration: str
-    encoder: Mapping[str, Any] = field(hash=False)
-
-
 class OnvifHost:
     """One host, as far as it was asked. What does not change is asked once a session."""
 
@@ -61,6 +51,7 @@ class OnvifHost:
         self._soap = soap
         self._device = default_path
         self._paths: dict[str, str] | None = None
+        self.media = Media(self)
         soap.clock_moved = self._has_clock_moved
 
     async def _has_clock_moved(self) -> bool:
@@ -86,7 +77,7 @@ class OnvifHost:
         try:
             found = await self._soap.ask("devicemgmt", "GetSystemDateAndTime", self._device, login=False)
         except DeviceRefused as error:
-            if error.code != 401 or not self._soap.user:
+            if error.code not in (401, 403) or not self._soap.user:
                 raise
             found = await self._soap.ask("devicemgmt", "GetSystemDateAndTime", self._device)
         middle = (before + time.time()) / 2
@@ -101,7 +92,7 @@ class OnvifHost:
         """Sets the clock to ours; how far it was ahead. Raises DeviceRefused for one that follows NTP."""
         ahead = await self.clock()
         found = await self._soap.ask("devicemgmt", "GetSystemDateAndTime", self._device)
-        now = _mapping(found.get("SystemDateAndTime"))
+        now = mapping(found.get("SystemDateAndTime"))
         if str(now.get("DateTimeType", "")).upper() == "NTP":
             raise DeviceRefused(
                 "it takes its time from NTP", code=0, status="BadInvalidState", where=self._soap.where,
@@ -109,7 +100,7 @@ class OnvifHost:
             )  # fmt: skip
         at = datetime.now(UTC)
         zone: dict[str, Any] = (
-            {"TimeZone": {"TZ": _mapping(now.get("TimeZone")).get("TZ")}} if now.get("TimeZone") else {}
+            {"TimeZone": {"TZ": mapping(now.get("TimeZone")).get("TZ")}} if now.get("TimeZone") else {}
         )
         await self._soap.ask(
             "devicemgmt", "SetSystemDateAndTime", self._device, DateTimeType="Manual",
@@ -141,46 +132,30 @@ class OnvifHost:
         return self._paths[service]
 
     async def _services(self) -> dict[str, str]:
+        """Old devices refuse GetServices, know no such operation at all, or answer with nothing: those are asked the old way."""
+        told: list[tuple[str | None, Any]] = []
         try:
             found = await self._soap.ask("devicemgmt", "GetServices", self._device, IncludeCapability=False)
-            rows = [
-                (_SERVICES.get(str(each.get("Namespace"))), each.get("XAddr")) for each in _rows(found.get("Service"))
+            told = [
+                (_SERVICES.get(str(each.get("Namespace"))), each.get("XAddr")) for each in rows(found.get("Service"))
             ]
         except DeviceRefused as error:
             if error.code == 401:
                 raise
+        except DeviceMismatch:
+            pass
+        if not any(name for name, _ in told):
             found = await self._soap.ask("devicemgmt", "GetCapabilities", self._device, Category=["All"])
-            told = _mapping(found.get("Capabilities"))
-            rows = [(name.lower(), _mapping(told.get(name)).get("XAddr")) for name in ("Media", "Events")]
-        known = [(name, path_of(address), str(address).strip()) for name, address in rows if name and path_of(address)]
+            own = mapping(found.get("Capabilities"))
+            own = {**mapping(own.get("Extension")), **own}
+            told = [(name.lower(), mapping(own.get(name)).get("XAddr")) for name in ("Media", "Events", "Recording")]
+        known = [(name, path_of(address), str(address).strip()) for name, address in told if name and path_of(address)]
         self._soap.addresses.update((path, address) for _, path, address in known)
         return {name: path for name, path, _ in known}
 
-    async def media_profiles(self) -> list[MediaProfile]:
-        """All media profiles, in the device's order."""
-        found = await self._soap.ask("media", "GetProfiles", await self.path("media"))
-        profiles = []
-        for each in _rows(found.get("Profiles"))[:_MOST_PROFILES]:
-            source = _mapping(each.get("VideoSourceConfiguration"))
-            token = str(each.get("@token", ""))
-            if token and source:
-                encoder = _mapping(each.get("VideoEncoderConfiguration"))
-                place = str(source.get("SourceToken", ""))
-                profiles.append(MediaProfile(token, place, str(source.get("@token", "")), encoder))
-        return profiles
-
-    async def stream_address(self, profile: str) -> str:
-        """RTSP address of a media profile, without user and password."""
-        setup = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}
-        found = await self._soap.ask(
-            "media", "GetStreamUri", await self.path("media"), StreamSetup=setup, ProfileToken=profile
-        )
-        return bare(_mapping(found.get("MediaUri")).get("Uri"))
-
-    async def snapshot_address(self, profile: str) -> str:
-        """HTTP address of a picture, as the device says it."""
-        found = await self._soap.ask("media", "GetSnapshotUri", await self.path("media"), ProfileToken=profile)
-        return str(_mapping(found.get("MediaUri")).get("Uri", ""))
+    async def ask(self, service: str, operation: str, **params: Any) -> Mapping[str, Any]:
+        """The answer of one of its services. Raises DeviceRefused where it has no such service; DeviceError, LinkError."""
+        return await self._soap.ask(service, operation, await self.path(service), **params)
 
     async def facts(self, device: Address, facts: Sequence[str]) -> dict[str, Raw | PointFault]:
         """The values of one group."""
@@ -197,7 +172,7 @@ class OnvifHost:
         return {group: await self._recording_fact(group)}
 
     async def _media_facts(self, device: Address, facts: Sequence[str]) -> dict[str, Raw | PointFault]:
-        everything = await self.media_profiles()
+        everything = await self.media.profiles()
         sources = list(dict.fromkeys(profile.source for profile in everything))
         own = of_source(everything, source_number(device))
         found: dict[str, Raw | PointFault] = {}
@@ -221,16 +196,16 @@ class OnvifHost:
     async def _profile_fact(self, kind: str, profile: MediaProfile) -> Raw | PointFault:
         value: Any = None
         if kind == "stream":
-            value = await self.stream_address(profile.token)
+            value = bare(await self.media.stream_address(profile.token))
         elif kind == "snapshot":
-            value = bare(await self.snapshot_address(profile.token))
+            value = bare(await self.media.snapshot_address(profile.token))
         elif kind == "encoding":
             value = profile.encoder.get("Encoding")
         elif kind == "resolution":
-            size = _mapping(profile.encoder.get("Resolution"))
+            size = mapping(profile.encoder.get("Resolution"))
             value = f"{size['Width']}x{size['Height']}" if {"Width", "Height"} <= size.keys() else None
         else:
-            limit = _mapping(profile.encoder.get("RateControl")).get("FrameRateLimit")
+            limit = mapping(profile.encoder.get("RateControl")).get("FrameRateLimit")
             value = number_of(limit)
         return value if value not in (None, "") else PointFault("BadNoData", "it does not say")
 
@@ -238,24 +213,18 @@ class OnvifHost:
         try:
             path = await self.path("recording")
             if group == "recordings":
-                return len(_rows((await self._soap.ask("recording", "GetRecordings", path)).get("RecordingItem")))
-            jobs = _rows((await self._soap.ask("recording", "GetRecordingJobs", path)).get("JobItem"))
+                return len(rows((await self._soap.ask("recording", "GetRecordings", path)).get("RecordingItem")))
+            jobs = rows((await self._soap.ask("recording", "GetRecordingJobs", path)).get("JobItem"))
         except DeviceRefused as error:
             if error.code == 401:
                 raise
             return PointFault(error.status, error.what)
-        return any(_mapping(job.get("JobConfiguration")).get("Mode") == "Active" for job in jobs)
+        return any(mapping(job.get("JobConfiguration")).get("Mode") == "Active" for job in jobs)
 
 
 def source_number(device: Address) -> int:
     """Which video source of its host the device is, from 1: its `unit`; a host that is one camera has one."""
     return device.unit if isinstance(device.unit, int) and device.unit > 0 else 1
-
-
-def of_source(profiles: Sequence[MediaProfile], number: int) -> list[MediaProfile]:
-    """The media profiles of the n-th video source, in the device's order."""
-    sources = list(dict.fromkeys(profile.source for profile in profiles))
-    return [profile for profile in profiles if 0 < number <= len(sources) and profile.source == sources[number - 1]]
 
 
 def path_of(address: Any) -> str:
@@ -316,28 +285,19 @@ def number_of(value: Any) -> float | None:
 
 def _utc(value: Any) -> float | None:
     """UTC where it is said; else the local time by the zone that is said (old devices leave UTC out)."""
-    told = _mapping(value)
+    told = mapping(value)
     utc = _moment(told.get("UTCDateTime"), UTC)
     if utc is not None:
         return utc
-    zone = posix_zone(str(_mapping(told.get("TimeZone")).get("TZ", "")))
+    zone = posix_zone(str(mapping(told.get("TimeZone")).get("TZ", "")))
     return None if zone is None else _moment(told.get("LocalDateTime"), zone)
 
 
 def _moment(value: Any, zone: tzinfo) -> float | None:
-    told = _mapping(value)
-    day, at = _mapping(told.get("Date")), _mapping(told.get("Time"))
+    told = mapping(value)
+    day, at = mapping(told.get("Date")), mapping(told.get("Time"))
     try:
         numbers = [int(day[key]) for key in ("Year", "Month", "Day")] + [int(at[key]) for key in ("Hour", "Minute")]
         return datetime(*numbers, min(int(at["Second"]), 59), tzinfo=zone).timestamp()  # type: ignore[misc, arg-type]
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _rows(value: Any) -> list[Mapping[str, Any]]:
-    """Elements that may stand there once, several times or not at all."""
-    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]

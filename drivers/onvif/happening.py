@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -111,12 +112,15 @@ class Happening:
         if message.operation not in ("Initialized", "Changed", "") or not (message.operation or has_state):
             return message.operation != "Deleted"
         name, now = _text([message.topic, message.source]), _text(message.data)
+        is_moment = message.operation == "Changed" and "ObjectId" in message.data and not has_state
         was, heard = self.states.pop(name, (None, 0.0))
         self.states[name] = now, self.clock()
         while len(self.states) > MOST_STATES:
             self.states.popitem(last=False)
         if not message.operation:  # a camera that says a state again and again, and its end perhaps never
             return was != now or self.clock() - heard > _AGAIN_S
+        if is_moment:  # a line that one object crosses twice: makes send it as a property, which it is not
+            return True
         return was != now if was is not None else message.operation == "Changed"
 
     def occurrence(self, device: Listened, message: Message) -> Occurrence | None:
@@ -136,6 +140,9 @@ class Happening:
         data |= source.data
         if source.event.startswith("alarm."):
             data["since"] = t_ms or time.time_ns() // 1_000_000
+            if "InputToken" in message.source and "id" in data:  # each input is an alarm of its own
+                name = re.sub(r"[^a-z0-9]+", "_", str(message.source["InputToken"]).lower()).strip("_")[:32]
+                data["id"] = f"{data['id']}_{name}" if name else data["id"]
         return Occurrence(device.address.device, source.event, _key(message), data, {}, t_ms)
 
 

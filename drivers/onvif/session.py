@@ -16,8 +16,9 @@ from drivers.base import Address, Batch, Layout, WireCount
 from drivers.handover import Handover
 from drivers.listening import Listened, Occurrence
 
-from .device import MediaProfile, OnvifHost, of_source, path_of, source_number
+from .device import OnvifHost, path_of, source_number
 from .happening import Happening, Message, States, messages_of
+from .media import MediaProfile, of_source
 from .pull import PullPoint
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class OnvifSession:
         folder = self.link.http.pictures if self.link.http is not None else ""
         if not folder:
             raise ConfigError("there is no folder for pictures", where=where, next_step="take it through the agent")
-        own = of_source(await self._host.media_profiles(), source_number(device))
+        own = of_source(await self._host.media.profiles(), source_number(device))
         if not own:
             raise DeviceRefused("it has no such video source", code=0, status="BadNodeIdUnknown", where=where)
         path = path_of(await self._picture_address(own, where))
@@ -130,7 +131,7 @@ class OnvifSession:
         refused = DeviceRefused("it has no pictures", code=0, status="BadNotSupported", where=where)
         for profile in profiles[:4]:
             try:
-                return await self._host.snapshot_address(profile.token)
+                return str(await self._host.media.snapshot_address(profile.token) or "")
             except DeviceRefused as error:
                 if error.code == 401:
                     raise
@@ -144,7 +145,7 @@ class OnvifSession:
         if not device.events:
             return
         if len(self._listened) > 1 and not self._sources:
-            everything = await self._host.media_profiles()
+            everything = await self._host.media.profiles()
             numbers = {token: n for n, token in enumerate(dict.fromkeys(each.source for each in everything), 1)}
             self._sources = numbers | {each.source_configuration: numbers[each.source] for each in everything}
         await self.pull.open()

@@ -35,6 +35,8 @@ for _handler in set(logging.getLogger().handlers) - set(_HANDLERS):
 _FOLDER = Path(onvif.__file__).parent / "wsdl"
 _RAW = Settings(strict=False, raw_response=True)
 _TYPE = "application/soap+xml; charset=utf-8"
+_SOAP = "http://www.w3.org/2003/05/soap-envelope"
+_BY_HAND = {"media2": "http://www.onvif.org/ver20/media/wsdl"}
 _TO = "{http://www.w3.org/2005/08/addressing}To"
 _STATUS = {
     "NotAuthorized": "BadUserAccessDenied", "ActionNotSupported": "BadNotSupported", "InvalidArgVal": "BadOutOfRange",
@@ -167,6 +169,8 @@ class Soap:
         *,
         is_login: bool,
     ) -> Reply:
+        if service in _BY_HAND:
+            return await self._send_by_hand(service, operation, path, params, is_login=is_login)
         own = await self._service(service)
         zeep_client = own.zeep_client if is_login else own.zeep_client_authless
         assert zeep_client is not None
@@ -179,6 +183,21 @@ class Soap:
         except (ZeepError, ONVIFError, etree.LxmlError, AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"{operation} cannot be put into words ({str(error)[:120]})", where=self.where) from error
         return reply
+
+    async def _send_by_hand(
+        self, service: str, operation: str, path: str, params: Mapping[str, Any], *, is_login: bool
+    ) -> Reply:
+        """An operation of flat texts, of a service that the library has no WSDL of."""
+        space = _BY_HAND[service]
+        envelope = etree.Element(f"{{{_SOAP}}}Envelope", nsmap={"s": _SOAP, "own": space})
+        etree.SubElement(envelope, f"{{{_SOAP}}}Header")
+        asked = etree.SubElement(etree.SubElement(envelope, f"{{{_SOAP}}}Body"), f"{{{space}}}{operation}")
+        for name, value in params.items():
+            etree.SubElement(asked, f"{{{space}}}{name}").text = str(value)
+        if is_login and self._token is not None:
+            envelope, _ = self._token.apply(envelope, {})
+        headers = {"SOAPAction": f'"{space}/{operation}"'}
+        return await _Transport(self).post_xml(f"http://device{path}#0", envelope, headers)
 
     async def _service(self, name: str) -> ONVIFService:
         if name not in self._services:
@@ -210,6 +229,11 @@ class Soap:
         except (DocumentError, KeyError) as error:
             if reply.status == 401:
                 fault = {"Code": "NotAuthorized"}
+            elif reply.status == 403:
+                raise DeviceRefused(
+                    f"the device refused {operation}: HTTP 403", code=403, status="BadUserAccessDenied", where=self.where,
+                    next_step="see in the device's settings that ONVIF is on for this user, and that it is not locked",
+                ) from None  # fmt: skip
             elif isinstance(error, DocumentError):
                 raise DeviceMismatch(
                     f"the answer to {operation} (HTTP {reply.status}) is {error}", where=self.where
