@@ -55,7 +55,7 @@ bench: $(BIN)/.ready  ## measure; prints ratios with the machine's name
 	@$(BIN)/plantroom bench all
 
 faults: $(BIN)/.ready  ## the fault tests at every system call (slow)
-	@PLANTROOM_FAULTS=all $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/faults
+	@PLANTROOM_FAULTS=all $(BIN)/pytest -n $(WORKERS) --dist worksteal --timeout 900 tests/faults
 
 clean:  ## remove the virtual environment and what the tools left
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
