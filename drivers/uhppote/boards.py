@@ -17,6 +17,7 @@ from drivers.udp_port import UdpPort, place_of
 
 from . import frame
 from .frame import Frame, FrameError, Function
+from .masking import masking
 
 Unasked = Callable[[Frame, str], None]
 _TRIES = 3
@@ -39,7 +40,7 @@ class Boards:
 
     def __init__(self, link: LinkConfig, unasked: Unasked, trace: Trace | None) -> None:
         self.link = link
-        self.port = UdpPort(link, self._received, trace)
+        self.port = UdpPort(link, self._received, masking(trace))
         self._unasked = unasked
         self._boards: dict[int, _Board] = {}
         self._found: asyncio.Queue[tuple[Frame, tuple[str, int]]] = asyncio.Queue(1000)

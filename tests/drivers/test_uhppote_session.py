@@ -15,7 +15,7 @@ from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceError, DeviceRefused, DeviceTimeout, LinkLost
 from device_profiles.library import SHIPPED, Library
 from device_profiles.schema import Profile
-from drivers.base import Address, Limits, LinkConfig, ListenLink
+from drivers.base import Address, Limits, LinkConfig, ListenLink, Trace
 from drivers.listening import CanListen, CanRecallEvents, Listened, Occurrence
 from drivers.uhppote import frame
 from drivers.uhppote.driver import UhppoteDriver
@@ -67,11 +67,11 @@ def utc_now() -> datetime:
 
 
 @asynccontextmanager
-async def world(**own: object) -> AsyncIterator[World]:
+async def world(trace: Trace | None = None, **own: object) -> AsyncIterator[World]:
     profile = Library([SHIPPED]).get("uhppote-l04")
     board = Board(SERIAL, now=utc_now)
     board.cards[ALICE] = {1, 2}
-    async with UhppoteSim([board]) as sim, UhppoteDriver().open(link(**own)) as session:
+    async with UhppoteSim([board]) as sim, UhppoteDriver().open(link(**own), trace) as session:
         yield World(board, sim, session, profile)
 
 
@@ -98,6 +98,20 @@ async def test_points_of_a_board() -> None:
             "vendor": "UHPPOTE", "serial": str(SERIAL), "firmware": "8.92", "made": "2018-11-05",
             "address": "192.168.1.100", "mac": "00:66:19:39:55:2d",
         }  # fmt: skip
+
+
+async def test_a_trace_shows_frames_and_no_card() -> None:
+    seen: list[tuple[str, bytes, str]] = []
+    async with world(lambda *shown: seen.append(shown)) as here:
+        await here.session.listen(here.listened)
+        here.board.swipe(ALICE, 1)
+        await here.next()
+        here.board.tell(b"\x17\x5a\0\0" + SERIAL.to_bytes(4, "little") + ALICE.to_bytes(4, "little"))
+        while not any("no message" in remark for *_, remark in seen):
+            await asyncio.sleep(0.001)
+    assert [remark for _, _, remark in seen if "card (hidden)" in remark]
+    assert all(ALICE.to_bytes(4, "little") not in data for _, data, _ in seen)
+    assert any(data[1] == 0x90 and data[8:12] != bytes(4) for _, data, _ in seen), "the rest is shown"
 
 
 async def test_swipes_are_told_as_they_happen_and_the_card_stays_hidden() -> None:
