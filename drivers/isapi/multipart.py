@@ -1,7 +1,8 @@
 """The endless multipart answer of an alert stream, taken apart as it comes. Pure; bounded whatever comes.
 
-A part is given as soon as its length is there, or as soon as it is whole where it has none: the next boundary may come only with
-the next event. Parts that are pictures are passed over without being kept. Source: RFC 2046, 5.1; MIME as devices send it.
+A part is given as soon as its document is whole: the next boundary may come only with the next event, and lengths are often wrong
+(firmware counts characters for bytes, or the line end too, or says 0). A stream may use another boundary than it says, and parts
+may have no head. Parts that are pictures are passed over without being kept. Source: RFC 2046, 5.1; MIME as devices send it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,21 @@ from dataclasses import dataclass, field
 MAX_HEAD = 8192
 MAX_PART = 256 << 10
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,200})"?', re.IGNORECASE)
-_END_TAG = b"</EventNotificationAlert>"
+_FIRST_LINE = re.compile(rb"\s*--([^\s]{1,200})[ \t]*\r?\n")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_NO_HEAD = re.compile(rb"[ \t]*\r?\n(?=[<{])")
+_ALERT = b"EventNotificationAlert"
+_END_TAG = re.compile(rb"EventNotificationAlert\s*>\s*\Z")
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """The boundary that a content type names, without the dashes that some firmware puts into it; None where it names none."""
+    """The boundary that a content type names, without the dashes that some firmware puts into it; empty where a multipart names
+    none; None where it is no multipart.
+    """
     match = _BOUNDARY.search(content_type)
-    return None if match is None else match[1].lstrip("-").encode("ascii", "replace") or None
+    if match is None:
+        return b"" if content_type.lower().lstrip().startswith("multipart/") else None
+    return match[1].lstrip("-").encode("ascii", "replace")
 
 
 @dataclass(slots=True)
@@ -52,7 +61,7 @@ class Multipart:
     def _step(self, found: list[bytes]) -> bool:
         """One move; False when more bytes are needed."""
         if self._state == "between":
-            return self._to_boundary(None)
+            return self._to_boundary()
         if self._state == "head":
             return self._take_head()
         if self._state == "sized":
@@ -65,11 +74,14 @@ class Multipart:
     def _mark(self) -> bytes:
         return b"--" + self.boundary
 
-    def _to_boundary(self, found: list[bytes] | None) -> bool:
+    def _to_boundary(self) -> bool:
         """Drops what stands before the next boundary; a little of the end stays, where a boundary may have begun."""
-        at = self._buffer.find(self._mark)
+        at = self._buffer.find(self._mark) if self.boundary else -1
         if at < 0:
-            keep = len(self._mark) - 1
+            if not self._heads and (match := _FIRST_LINE.match(self._buffer)) is not None:
+                self.boundary = match[1].lstrip(b"-")  # the one that it uses, whatever it said
+                return bool(self.boundary)
+            keep = len(self._mark) - 1 if self._heads else 256
             if len(self._buffer) > keep:
                 del self._buffer[: len(self._buffer) - keep]
             return False
@@ -79,15 +91,14 @@ class Multipart:
 
     def _take_head(self) -> bool:
         longest = MAX_HEAD + 4  # looking further each time would cost the square of what came
-        marks = ((b"\r\n\r\n", 4), (b"\n\n", 2))
-        ends = [(at, size) for mark, size in marks if (at := self._buffer.find(mark, 0, longest)) >= 0]
-        if not ends:
+        match = _NO_HEAD.match(self._buffer) or _BLANK_LINE.search(self._buffer, 0, longest)
+        if match is None:
             if len(self._buffer) > MAX_HEAD:
                 self.broken += 1
                 self._state = "between"
                 return True
             return False
-        at, size = min(ends)
+        at, size = match.start(), match.end() - match.start()
         self._heads += 1
         head = bytes(self._buffer[:at])
         del self._buffer[: at + size]
@@ -99,7 +110,7 @@ class Multipart:
         if length is not None and (is_picture or length > MAX_PART):
             self.broken += not is_picture
             self._state, self._left = "pass", length
-        elif length is not None:
+        elif length:
             self._state, self._left = "sized", length
         else:
             self._state = "between" if is_picture else "unsized"
@@ -125,11 +136,22 @@ class Multipart:
             self._state = "between"
             return True
         self._scanned = min(len(self._buffer), self._left)
+        if len(self._buffer) < self._left and self._is_whole():
+            self.broken += 1
+            found.append(bytes(self._buffer).strip())
+            self._buffer.clear()
+            self._state = "between"
+            return False
         if len(self._buffer) < self._left or self._is_cut():
             return False
-        found.append(bytes(self._buffer[: self._left]))
-        del self._buffer[: self._left]
-        self._state = "between"
+        body = bytes(self._buffer[: self._left])
+        if _ends(body):
+            found.append(body)
+            del self._buffer[: self._left]
+            self._state = "between"
+        else:
+            self.broken += 1
+            self._state = "unsized"
         return True
 
     def _is_cut(self) -> bool:
@@ -163,12 +185,20 @@ class Multipart:
     def _is_whole(self) -> bool:
         """What has come so far is a document: an XML end tag, or braces that close where a JSON text began."""
         tail = bytes(self._buffer[-64:]).rstrip()
-        if tail.endswith(_END_TAG):
+        if _END_TAG.search(tail) is not None:
             return True
         if not tail.endswith(b"}") or self._tries >= 16 or bytes(self._buffer[:16]).lstrip()[:1] != b"{":
             return False
         self._tries += 1
         return _closes(bytes(self._buffer))
+
+
+def _ends(body: bytes) -> bool:
+    """A document does not stop in the middle, as far as that can be told cheaply."""
+    first = body[:16].lstrip()[:1]
+    if first == b"<" and _ALERT in body[:512]:
+        return _END_TAG.search(body[-64:]) is not None
+    return first != b"{" or _closes(body)
 
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
