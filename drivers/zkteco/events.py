@@ -40,6 +40,8 @@ def occurrence_of(record: Record, listened: Listened, t_ms: int, *, from_memory:
             data.setdefault("dir", direction or listened.direction)
         if words.get("door"):
             data.setdefault("door", words["door"])
+    if source.event == "call.raised":
+        data.setdefault("station", listened.address.device)
     kept = ":".join(f"{name}={words[name]}" for name in sorted(words))
     return Occurrence(
         device=listened.address.device,

@@ -1,8 +1,8 @@
 """What ZKTeco terminals write into their push requests, and what they want to read. Pure.
 
 Two protocols share the paths: attendance push (`ATTLOG`, fields by place) and security push (`rtlog`, fields by name). Source:
-field reports and published servers of both (datasheet/ADMS.md of s0x90/zkteco-adms for the commands that a SpeedFace took); the
-maker's "Attendance PUSH Communication Protocol" and "Security PUSH Communication Protocol" were not at hand: source: unverified.
+ZKTeco, Attendance PUSH Communication Protocol (2.4.1), 11 (uploads), 13 (answers to commands), appendices 3 to 5; Security PUSH
+Communication Protocol (3.1.2), 4 and 7; datasheet/ADMS.md of s0x90/zkteco-adms for the commands that a SpeedFace took.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _TIME = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})[ T](\d{1,2}):(\d{1,2}):(\d{1,2}
 _NAME = re.compile(r"~?[A-Za-z][A-Za-z0-9_]{0,62}")
 _DIGITS = re.compile(r"-?[0-9]{1,15}")
 MOST_OPTIONS = 300
+_ALARM = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,15 @@ def lines_of(body: bytes) -> list[str]:
 
 
 def attlog_of(line: str) -> Record | None:
-    """`PIN \\t time \\t state \\t verify mode \\t work code ...`; None for a line that is none."""
+    """`PIN \\t time \\t state \\t verify mode \\t work code`, two reserved, `identity card \\t kind`; None for no such line.
+
+    Kind 1 is somebody compared with an identity card, table `IDCARD` in our words: state 0 is right, 1 wrong, 2 blocked.
+    """
     fields = line.split("\t")
     at = _time(fields[1]) if len(fields) > 1 else None
     if at is None or not (pin := _pin(fields[0])):
         return None
-    words: dict[str, int | str] = {"table": "ATTLOG"}
+    words: dict[str, int | str] = {"table": "IDCARD" if fields[8:9] == ["1"] else "ATTLOG"}
     words |= {name: int(text) for name, text in zip(("state", "verify"), fields[2:4], strict=False) if _is_int(text)}
     return Record(at, words, who=pin)
 
@@ -57,8 +61,9 @@ def oplog_of(line: str) -> Record | None:
     if at is None or not _is_int(fields[0]):
         return None
     words: dict[str, int | str] = {"table": "OPERLOG", "op": int(fields[0])}
-    if len(fields) > 3 and _is_int(fields[3]):
-        words["value"] = int(fields[3])
+    values = [int(field) for field in fields[3:5] if _is_int(field)]
+    if values and words["op"] == _ALARM:  # its reason is the second object by the document, the first at some terminals
+        words["value"] = values[0] or values[-1]
     return Record(at, words)
 
 

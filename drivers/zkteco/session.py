@@ -126,7 +126,7 @@ class ZktecoSession:
         if code != 0 and not (code > 0 and line.startswith("DATA QUERY")):  # which some answer with how many it found
             raise DeviceRefused(
                 f"the terminal answered {code} to {line.partition(' ')[0]}", code=code, status="BadNotSupported",
-                where=device.device, next_step="-1 and -1004: its firmware cannot do this; -1002: it reads it otherwise",
+                where=device.device, next_step="-1: it reads this otherwise; -1002, -1004: firmware or settings do not have it",
             )  # fmt: skip
         return {"return": code}
 

@@ -391,3 +391,32 @@ def test_a_recorded_rtlog_line_is_read() -> None:
     assert record is not None
     assert (record.who, record.card, record.index) == ("1001", "", "42")
     assert record.words == {"table": "rtlog", "event": 0, "door": 1, "inout": 0, "verify": 15}
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "name", "data"),
+    [
+        ("OPERLOG", "OPLOG 3\t0\t2026-11-23 08:00:00\t54\t0\t0\t0", "access.forced", {}),
+        ("OPERLOG", "OPLOG 3\t0\t2026-11-23 08:00:00\t0\t54\t0\t0", "access.forced", {}),
+        ("OPERLOG", "OPLOG 33\t0\t2026-11-23 08:00:00\t0\t0\t0\t0", "call.raised", {"station": "door-1"}),
+        ("ATTLOG", "7\t2026-11-23 08:00:00\t1\t1\t0\t0\t0\t210218199105072345\t1", "access.denied", {"reason": "not_recognised"}),
+        ("OPERLOG", "OPLOG 5\t0\t2026-11-23 08:00:00\t12\t34\t0\t0", None, {}),
+        ("OPERLOG", "OPLOG 3\t0\t2026-11-23 08:00:00\t65535\t0\t0\t0", None, {}),
+    ],
+)  # fmt: skip
+async def test_lines_of_the_makers_appendices(table: str, line: str, name: str | None, data: dict[str, object]) -> None:
+    async with world() as here:
+        await here.listen()
+        visit = Visit("127.0.0.1", "POST", "/iclock/cdata", {"SN": SERIAL, "table": table}, {}, line.encode(), {})
+        assert (await here.session._cdata(visit)).body == b"OK: 1"
+        assert [(each.name, each.data) for each in here.told] == ([(name, data)] if name else [])
+        assert here.session.counts.errors == {}
+
+
+async def test_names_in_gb2312_stop_no_record() -> None:
+    async with world() as here:
+        await here.listen()
+        body = "USER PIN=1\tName=张三\tPri=0\nOPLOG 3\t0\t2026-11-23 08:00:00\t55\t0\t0\t0\n".encode("gb2312")
+        visit = Visit("127.0.0.1", "POST", "/iclock/cdata", {"SN": SERIAL, "table": "OPERLOG"}, {}, body, {})
+        assert (await here.session._cdata(visit)).body == b"OK: 2"
+        assert [each.data["id"] for each in here.told] == ["tamper"]
