@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from device_profiles.vocabulary import vocabulary
 from gateway import answers
 from gateway.contract.messages import PointMeta
 from gateway.gaps import gaps_of
@@ -176,7 +177,7 @@ async def latest(services: Services, query: Query) -> list[answers.LatestAnswer]
                 t=latest.t_ms,
                 value=latest.value,
                 unit=meta.unit if meta else None,
-                label=_label(meta, number),
+                label=_label(meta, latest.pt, number),
                 q=latest.q,
                 sc=latest.sc,
                 stale=gone or old,
@@ -185,13 +186,15 @@ async def latest(services: Services, query: Query) -> list[answers.LatestAnswer]
     return listed
 
 
-def _label(meta: PointMeta | None, number: float | None) -> str | None:
-    """The word for an ordinal, and yes or no for a boolean."""
+def _label(meta: PointMeta | None, point: str, number: float | None) -> str | None:
+    """The word for an ordinal, and yes or no for a boolean: by its type, or by the vocabulary for a bit of a register."""
     if meta is None or number is None:
         return None
     if meta.labels:
         return meta.labels.get(str(int(number)))
-    return ("yes" if number else "no") if meta.type == "bool" else None
+    known = vocabulary().point(point)
+    is_boolean = meta.type == "bool" or (known is not None and known.type == "bool" and number in (0, 1))
+    return ("yes" if number else "no") if is_boolean else None
 
 
 def _range(query: Query) -> tuple[int, int]:

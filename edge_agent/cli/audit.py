@@ -24,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     help="Look into the audit log of commands. Exit codes: 0 ok, 1 found a problem, 2 wrong usage.",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,6 +43,11 @@ def command(
     if protocol == "list":
         print("\n".join(FRAME_DECODERS))
         return
+    if protocol not in FRAME_DECODERS:
+        names = ", ".join(FRAME_DECODERS)
+        if as_json:
+            print(json.dumps({"ok": False, "error": "protocol", "expected": names, "got": protocol}))
+        raise typer.BadParameter(f"there is no decoder for {protocol!r}; use one of {names}", param_hint="protocol")
     decoder = load_frame_decoder(protocol)
     text = " ".join(data or ["-"])
     chunks = standard_input(is_binary=binary) if text == "-" else from_hex(text.encode())
@@ -54,14 +60,21 @@ def command(
     except NotBytes as error:
         if as_json:
             print(json.dumps({"ok": False, "error": "input", "expected": "hexadecimal digits", "got": str(error)}))
-        step = "for bytes as they are use - --binary" if text == "-" else "write two digits a byte"
-        raise typer.BadParameter(f"{error}; {step}") from error
+        raise typer.BadParameter(f"{error}; {_next_step(text)}") from error
     if not is_any:
         if as_json:
             print(json.dumps({"ok": False, "error": "input", "expected": "bytes", "got": "none"}))
         print("plantroom decode: there were no bytes to decode", file=sys.stderr)
     if not is_good or not is_any:
         raise typer.Exit(1)
+
+
+def _next_step(text: str) -> str:
+    if text == "-":
+        return "give the frames alone, without times and names of a log; for bytes as they are use - --binary"
+    if Path(text).is_file():
+        return f"for the file of that name use - < {text}"
+    return "write two digits a byte"
 
 
 def _decoded(decoder: FrameDecoder, chunks: Iterable[bytes]) -> Iterator[Frame | Reject]:

@@ -28,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     help="List, show, check and begin device profiles.",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Dirs = Annotated[

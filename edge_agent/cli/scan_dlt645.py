@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from device_profiles.errors import ConfigError, LinkRefused
-from edge_agent.cli.searching import conclude
+from edge_agent.cli.searching import conclude, end, is_finished
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
 
 _GENERIC = {"dlt645-2007": "generic-dlt645-2007-three-phase", "dlt645-1997": "generic-dlt645-1997"}
+_Key = tuple[str, int, str]
+"""Number, baud rate and parity of a meter."""
 _EDITIONS = {"2007": ("2007",), "1997": ("1997",), "both": ("2007", "1997")}
 
 
@@ -44,10 +45,11 @@ def dlt645(
         step = "give serial:/dev/ttyUSB0?baud=2400&parity=E or rtu+tcp://host:port?baud=2400"
         raise ConfigError(f"a {line.kind} link carries no DL/T 645", where="--link", next_step=step)
     lines = _settings(line, bauds, parities) if bauds else [line]
-    try:
-        found = asyncio.run(_search_all(lines, _EDITIONS[edition]))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    speaking: dict[_Key, dict[str, Any]] = {}
+    refusing: dict[_Key, dict[str, Any]] = {}
+    """Meters that only refused: as they do when they are asked in the other edition."""
+    finished = is_finished(_search_all(lines, _EDITIONS[edition], speaking, refusing))
+    found = sorted({**refusing, **speaking}.values(), key=lambda one: (one["baud"], one["parity"], one["number"]))
     if as_json:
         print(json.dumps({"link": link, "meters": [one["number"] for one in found], "found": found}))
     else:
@@ -59,8 +61,7 @@ def dlt645(
             nothing="Check wires (A and B) and power of the meters; try --bauds 1200,2400,4800,9600 --edition both",
             link=_link_of(link, found, bauds), profile=_GENERIC.get(found[0]["protocol"], "") if found else "",
         )  # fmt: skip
-    if not found:
-        raise typer.Exit(1)
+    end(found, finished)
 
 
 def _link_of(link: str, found: Sequence[Mapping[str, Any]], bauds: str) -> str:
@@ -82,37 +83,46 @@ def _settings(line: LinkConfig, bauds: str, parities: str) -> list[LinkConfig]:
     return [replace(line, baud=int(rate), parity=parity) for rate, parity in product(rates, chosen)]
 
 
-async def _search_all(lines: Sequence[LinkConfig], editions: Sequence[str]) -> list[dict[str, Any]]:
-    """Everything that answers at each setting, in order; a setting that the port does not have is passed over and said."""
+async def _search_all(
+    lines: Sequence[LinkConfig],
+    editions: Sequence[str],
+    speaking: dict[_Key, dict[str, Any]],
+    refusing: dict[_Key, dict[str, Any]],
+) -> None:
+    """Adds everything that answers at each setting, in order; a setting that the port does not have is passed over and said."""
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from drivers.dlt645.driver import Dlt645Driver1997, Dlt645Driver2007
 
-    found: dict[tuple[str, int, str], dict[str, Any]] = {}
-    refusing: dict[tuple[str, int, str], dict[str, Any]] = {}
-    """Meters that only refused: as they do when they are asked in the other edition."""
     console = Console(stderr=True)
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         for line, edition in product(lines, editions):
             driver = Dlt645Driver2007() if edition == "2007" else Dlt645Driver1997()
-            what = f"{line.place}, {edition}"
+            what, before = f"{line.place}, {edition}", len(speaking)
 
-            def tell(pattern: str, count: int, what: str = what) -> None:
-                progress.update(task, description=f"{what}: asking {pattern}, {len(found) + count} found")
+            def tell(pattern: str, count: int, what: str = what, before: int = before) -> None:
+                progress.update(task, description=f"{what}: asking {pattern}, {before + count} found")
 
             try:
                 async with driver.open(line) as session:
-                    numbers = sorted([number async for number in session.search(tell)])
-                    speaking = {number for number in numbers if await session.speaks(number)}
+                    heard = [
+                        (number, line.baud, line.parity)
+                        async for number in session.search(tell)
+                        if _added(speaking, (number, line.baud, line.parity), edition)
+                    ]
+                    for key in heard:
+                        if not await session.speaks(key[0]):
+                            refusing.setdefault(key, speaking.pop(key))
             except LinkRefused as error:
                 if len(lines) == 1:
                     raise
                 console.print(str(error), style="yellow")
-                continue
-            for number in numbers:
-                row = {"number": number, "protocol": f"dlt645-{edition}", "baud": line.baud, "parity": line.parity}
-                kept = found if number in speaking else refusing
-                kept.setdefault((number, line.baud, line.parity), row)
-    return list({**refusing, **found}.values())
+
+
+def _added(found: dict[_Key, dict[str, Any]], key: _Key, edition: str) -> bool:
+    """A meter that answers, and is not known to speak another edition."""
+    number, baud, parity = key
+    row = {"number": number, "protocol": f"dlt645-{edition}", "baud": baud, "parity": parity}
+    return found.setdefault(key, row) is row

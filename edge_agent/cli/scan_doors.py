@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_agent.cli.searching import conclude
+from edge_agent.cli.searching import conclude, end, is_finished
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
@@ -42,8 +42,10 @@ def uhppote(
     if config.listen is not None and not config.listen.allow:
         config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0",)))  # whoever answers is shown
     _log_aside()
-    found = asyncio.run(_boards(config, timeout))
+    found: list[Mapping[str, str]] = []
+    finished = is_finished(_boards(config, timeout, found))
     _show(found, ("serial", "at", "firmware", "made", "mac"), "boards", link, as_json)
+    end(found, finished)
 
 
 def zkteco(
@@ -60,8 +62,10 @@ def zkteco(
     if config.listen is not None and not config.listen.allow:
         config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0", "::/0")))
     _log_aside()
-    found = asyncio.run(_terminals(config, timeout))
+    found: list[Mapping[str, str]] = []
+    finished = is_finished(_terminals(config, timeout, found))
     _show(found, ("serial", "at", "DeviceType", "pushver", "requests"), "terminals", link, as_json)
+    end(found, finished)
 
 
 def _log_aside() -> None:
@@ -71,22 +75,26 @@ def _log_aside() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
-async def _boards(link: LinkConfig, timeout: float) -> list[Mapping[str, str]]:
+async def _boards(link: LinkConfig, timeout: float, found: list[Mapping[str, str]]) -> None:
     from drivers.uhppote.driver import UhppoteDriver
 
     async with UhppoteDriver().open(link) as session:
-        return sorted([facts async for facts in session.find(timeout)], key=lambda facts: facts["serial"])
+        async for facts in session.find(timeout):
+            found.append(facts)
+            found.sort(key=lambda facts: facts["serial"])
 
 
-async def _terminals(link: LinkConfig, timeout: float) -> list[Mapping[str, str]]:
+async def _terminals(link: LinkConfig, timeout: float, found: list[Mapping[str, str]]) -> None:
     from drivers.zkteco.driver import ZktecoDriver
 
     async with ZktecoDriver().open(link) as session:
-        await asyncio.sleep(timeout)
-        return [
-            {"serial": each.who, "at": each.peer, "requests": str(each.count), **each.facts}
-            for each in session.listener.admission.strangers.values()
-        ]
+        try:
+            await asyncio.sleep(timeout)
+        finally:
+            found += [
+                {"serial": each.who, "at": each.peer, "requests": str(each.count), **each.facts}
+                for each in session.listener.admission.strangers.values()
+            ]
 
 
 def _show(found: Sequence[Mapping[str, str]], columns: Sequence[str], what: str, link: str, as_json: bool) -> None:
@@ -96,5 +104,3 @@ def _show(found: Sequence[Mapping[str, str]], columns: Sequence[str], what: str,
         for facts in found:
             print("  ".join(f"{name} {facts[name]}" for name in columns if name in facts))
         conclude(found, what.removesuffix("s"), link.partition("?")[0], read=_READ[what], nothing=_NOTHING[what])
-    if not found:
-        raise typer.Exit(1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from device_profiles.logs import printable
-from edge_agent.cli.searching import conclude, line_of, progress
+from edge_agent.cli.searching import conclude, end, is_finished, line_of, progress
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
@@ -25,10 +24,8 @@ def mbus(
 ) -> None:
     """Find M-Bus slaves with maker, medium and version. Exit code 1 when none is found."""
     line = line_of(link, timeout, "M-Bus")
-    try:
-        found = asyncio.run(_by_primary(line) if primary else _by_secondary(line))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    found: list[dict[str, str]] = []
+    finished = is_finished((_by_primary if primary else _by_secondary)(line, found))
     if as_json:
         print(json.dumps({"link": link, "protocol": "mbus", "slaves": found}))
     else:
@@ -41,27 +38,25 @@ def mbus(
             nothing="Check power and wires of the level converter; try baud=300 and baud=9600, or --primary",
             link=link,
         )  # fmt: skip
-    if not found:
-        raise typer.Exit(1)
+    end(found, finished)
 
 
-async def _by_secondary(line: LinkConfig) -> list[dict[str, str]]:
+async def _by_secondary(line: LinkConfig, found: list[dict[str, str]]) -> None:
     from drivers.mbus.driver import MbusDriver
 
     with progress(line) as tell:
         async with MbusDriver().open(line) as session:
-            return [{"unit": unit, **facts} async for unit, facts in session.search(tell)]
+            async for unit, facts in session.search(tell):
+                found.append({"unit": unit, **facts})
 
 
-async def _by_primary(line: LinkConfig) -> list[dict[str, str]]:
+async def _by_primary(line: LinkConfig, found: list[dict[str, str]]) -> None:
     from drivers.mbus.driver import MbusDriver
     from drivers.mbus.session import PRIMARY
 
-    found: list[dict[str, str]] = []
     with progress(line) as tell:
         async with MbusDriver().open(line) as session:
             for address in PRIMARY:
                 tell(str(address), len(found))
                 async for seen, facts in session.discover([address]):
                     found.append({"unit": str(seen.unit), **facts})
-    return found

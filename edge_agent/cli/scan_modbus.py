@@ -6,7 +6,6 @@ answers to every number is one device, and said to be. A profile fits when every
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from device_profiles.errors import DeviceError
+from edge_agent.cli.searching import end, is_finished
 
 if TYPE_CHECKING:
     from drivers.base import Address, LinkConfig
@@ -71,23 +71,20 @@ def modbus(
         for baud in bauds_of(bauds, base)
         for parity in _parities(parities, base)
     ]
-    try:
-        found = asyncio.run(_scan(lines, chosen, profile_guess, directory or []))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    found: list[Found] = []
+    finished = is_finished(_scan(lines, chosen, profile_guess, directory or [], found))
     if as_json:
         print(
             json.dumps({"link": link, "asked": len(chosen) * len(lines), "devices": [one.as_json() for one in found]})
         )
     else:
         _show(found, len(chosen))
-    if not found:
-        raise typer.Exit(1)
+    end(found, finished)
 
 
 async def _scan(
-    lines: Sequence[LinkConfig], units: Sequence[int], guess: bool, directories: Sequence[Path]
-) -> list[Found]:
+    lines: Sequence[LinkConfig], units: Sequence[int], guess: bool, directories: Sequence[Path], found: list[Found]
+) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -95,7 +92,6 @@ async def _scan(
 
     driver = ModbusDriver()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    found: list[Found] = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(units) * len(lines))
         for line in lines:
@@ -106,7 +102,6 @@ async def _scan(
                 progress.update(task, description=f"{line.place}, {len(found)} found")
                 if one.every_unit:
                     break
-    return found
 
 
 async def _scan_line(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from device_profiles.errors import ConfigError
 
@@ -23,6 +26,24 @@ def line_of(text: str, timeout_s: float, protocol: str) -> LinkConfig:
         step = "give serial:/dev/ttyUSB0?baud=2400&parity=E or rtu+tcp://host:port?baud=2400"
         raise ConfigError(f"a {line.kind} link carries no {protocol}", where="--link", next_step=step)
     return line
+
+
+def is_finished(search: Coroutine[Any, Any, object]) -> bool:
+    """Runs a search; False, and said on standard error, where Ctrl-C ended it: what it has found by then stays."""
+    try:
+        asyncio.run(search)
+    except KeyboardInterrupt:
+        print("plantroom scan: stopped before all were asked; shown is what had answered by then", file=sys.stderr)
+        return False
+    return True
+
+
+def end(found: Sequence[object], finished: bool) -> None:
+    """Raises typer.Exit with 130 for a search that was stopped, 1 for one that found nothing."""
+    if not finished:
+        raise typer.Exit(130)
+    if not found:
+        raise typer.Exit(1)
 
 
 def conclude(

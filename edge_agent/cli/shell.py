@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 from typing import Any
 
 from device_profiles.errors import PlantroomError
@@ -14,6 +16,8 @@ from device_profiles.errors import PlantroomError
 OK, PROBLEM, USAGE = 0, 1, 2
 INTERRUPTED = 130
 """As the shell has it for a program that SIGINT ended."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What a write to standard output fails with: a full disk, a full share, a terminal that is gone."""
 
 
 def run(
@@ -27,6 +31,7 @@ def run(
         print(f"plantroom {_version()}")
         return OK
     name, rest = argv[0], argv[1:]
+    _prepare_output()
     if name not in commands:
         close = difflib.get_close_matches(name, commands, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "see plantroom --help"
@@ -35,31 +40,53 @@ def run(
     try:
         target = load(commands[name][0])
         code = target(rest) if name in services else _call(target, name, rest)
+        sys.stdout.flush()
     except PlantroomError as error:
         print(f"plantroom {name}: {error}", file=sys.stderr)
         return PROBLEM
     except KeyboardInterrupt:  # before the command had taken the signal itself
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
+        return PROBLEM
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _forget_output()
+        print(
+            f"plantroom {name}: the output could not be written ({error.strerror}). make room or write it elsewhere",
+            file=sys.stderr,
+        )
         return PROBLEM
     return code if isinstance(code, int) else OK
+
+
+def _prepare_output() -> None:
+    """Output may be closed (`>&-`), and a locale without degrees and Chinese shall show what it can."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """What still waits to be written goes nowhere, so that the interpreter does not fail once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _call(target: Any, name: str, argv: list[str]) -> object:
     import typer
 
     if not isinstance(target, typer.Typer):
-        app = typer.Typer(
-            add_completion=False,
-            pretty_exceptions_enable=False,
-            context_settings={"help_option_names": ["-h", "--help"]},
-        )
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(name)(target)
         target = app
     command = typer.main.get_command(target)
     try:
-        return command.main(args=argv, prog_name=f"plantroom {name}", standalone_mode=False)
+        return command.main(
+            args=argv, prog_name=f"plantroom {name}", standalone_mode=False, help_option_names=["-h", "--help"]
+        )
     except typer.Abort:
         return INTERRUPTED
     except typer.Exit as error:

@@ -23,7 +23,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Look into the spool. Exit codes: 0 ok, 1 found a problem, 2 wrong usage.",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

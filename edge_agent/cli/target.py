@@ -28,7 +28,7 @@ LinkText = Annotated[
     str | None,
     typer.Option(
         "--link",
-        help="tcp://host:502, rtu+tcp://host:port, serial:/dev/ttyUSB0?baud=9600&parity=N, serial:COM3, "
+        help="tcp://host:502, rtu+tcp://host:port, serial:/dev/ttyUSB0?baud=9600 (and &parity=N), serial:COM3, "
         "bacnet://192.168.1.10/24 (our address), opc.tcp://host:4840, http://192.168.1.64.",
     ),
 ]
@@ -85,7 +85,9 @@ Kind = Annotated[
 Order = Annotated[str, typer.Option("--word-order", rich_help_panel=RAW, help="ABCD, CDAB, BADC or DCBA.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Take the device DEVICE from this agent.yaml.")]
 DeviceId = Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="A device of the configuration.")]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds to wait for an answer.", min=0.01, max=60)]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", help="How long to wait for an answer.", min=0.01, max=60)
+]
 AsTrace = Annotated[bool, typer.Option("--trace", help="Show the frames on the wire (on standard error).")]
 
 EXAMPLES = {

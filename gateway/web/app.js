@@ -6,6 +6,7 @@ const REFRESH_MS = 3000;
 const EVENTS = 8;
 const RANGES = { "15min": 900e3, "1h": 3600e3, "6h": 21600e3, "24h": 86400e3, "7d": 604800e3 };
 const HEADLINES = ["power_active", "zone_temperature", "zone_co2", "speed_actual", "motor_power", "running", "energy_active_import", "energy_active_export", "heat_energy", "heat_power", "volume", "flow", "gate_state", "door_open", "door_open_1", "door_open_2", "door_open_3", "door_open_4", "door_locked", "power_state", "input_source", "passes_in", "passes_out", "recording", "online", "online_1", "secure_channel", "tamper", "zone_humidity", "frequency", "voltage_l1", "current_l1", "voltage_l2", "voltage_l3"];
+const SYSTEMS = { "": "needs attention", ba: "building automation" };
 const LAST = /^x_|_text$|^clock_skew$/;  // what is shown on a card only where there is nothing else
 const $ = (id) => document.getElementById(id);
 const view = new Proxy({}, {
@@ -69,7 +70,7 @@ function showDevices() {
   let system = null;
   const group = (device) => (["down", "degraded"].includes(device.state) ? "" : device.system);  // "" sorts first
   for (const device of matches.sort((a, b) => group(a).localeCompare(group(b)) || a.id.localeCompare(b.id, "en", { numeric: true }))) {
-    if (group(device) !== system) cards.push(node("h2", "", (system = group(device)).replaceAll("_", " ") || "needs attention"));
+    if (group(device) !== system) cards.push(node("h2", "", SYSTEMS[(system = group(device))] ?? system.replaceAll("_", " ")));
     const card = node("button", "card");
     card.type = "button";
     card.dataset.device = device.id;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,7 @@ import typer
 from drivers.base import LinkConfig, ListenLink
 from drivers.uhppote.driver import UhppoteDriver
 from edge_agent.cli.scan_doors import _boards, _show, _terminals
-from edge_agent.cli.searching import conclude
+from edge_agent.cli.searching import conclude, end
 from firmware_sim.doors_cli import _obeyed
 from firmware_sim.uhppote import Board, UhppoteSim
 from firmware_sim.zkteco import Refused, ZktecoSim
@@ -32,8 +33,9 @@ def udp(**own: str) -> LinkConfig:
 
 async def test_boards_are_listed_by_number() -> None:
     boards = [Board(serial, now=utc_now) for serial in (405419896, 303986753)]
+    found: list[Mapping[str, str]] = []
     async with UhppoteSim(boards) as sim:
-        found = await _boards(udp(broadcast=sim.address), 0.2)
+        await _boards(udp(broadcast=sim.address), 0.2, found)
     assert [(facts["serial"], facts["firmware"]) for facts in found] == [("303986753", "8.92"), ("405419896", "8.92")]
 
 
@@ -43,7 +45,8 @@ async def test_terminals_that_dial_in_are_listed_and_keep_their_records(unused_t
     )
     sim = ZktecoSim("CJ9H000001", ("127.0.0.1", unused_tcp_port), utc_now, security=True)
     sim.punch("1001")
-    listening = asyncio.create_task(_terminals(link, 1.0))
+    found: list[Mapping[str, str]] = []
+    listening = asyncio.create_task(_terminals(link, 1.0, found))
     async with asyncio.timeout(5):
         while True:
             with contextlib.suppress(OSError):
@@ -52,16 +55,18 @@ async def test_terminals_that_dial_in_are_listed_and_keep_their_records(unused_t
                 break
             await asyncio.sleep(0.01)
     assert refused.value.status == 403
-    (facts,) = await listening
+    await listening
+    (facts,) = found
     assert (facts["serial"], facts["at"], facts["DeviceType"]) == ("CJ9H000001", "127.0.0.1", "acc")
     assert len(sim.kept) == 1
 
 
 def test_finding_nothing_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended:
-        _show([], ("serial",), "boards", "udp://x", as_json=True)
-    assert ended.value.exit_code == 1
+    _show([], ("serial",), "boards", "udp://x", as_json=True)
     assert json.loads(capsys.readouterr().out) == {"link": "udp://x", "boards": []}
+    with pytest.raises(typer.Exit) as ended:
+        end([], finished=True)
+    assert ended.value.exit_code == 1
 
 
 async def test_a_flood_of_datagrams_is_counted_and_one_line() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -46,3 +48,24 @@ def test_heat_meters(capsys: pytest.CaptureFixture[str]) -> None:
             slave.mute = True
         assert invoke(["scan", "mbus", "--link", link, "--timeout", "0.03"]) == 1
     assert invoke(["scan", "mbus", "--link", "bacnet://127.0.0.1"]) == 1
+
+
+class Impatient(MbusSlave):
+    """A slave whose person presses Ctrl-C when address 9 is asked."""
+
+    def reply(self, request: bytes) -> bytes | None:
+        if request[2] == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().reply(request)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_search_that_is_stopped_shows_what_it_found(form: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    slave = Impatient("12345678", heat_meter(), primary=1, turnaround_s=0.002)
+    with SlaveLine([slave], Wire(115200)) as line:
+        link = f"serial:{line.path}?baud=115200"
+        assert invoke(["scan", "mbus", "--primary", "--link", link, "--timeout", "0.03", *form]) == 130
+    told = capsys.readouterr()
+    assert "12345678" in told.out
+    assert "stopped before all were asked" in told.err
+    assert "Traceback" not in told.err

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from api_fixture import AGENT, METER, MIN, NOW, SITE, serving
 
+from gateway.contract.messages import PointMeta
+from gateway.queries import _label
+
 RANGE = f"from={NOW - 70 * MIN}&to={NOW + MIN}"
 
 
@@ -184,3 +187,18 @@ async def test_what_agents_hold_retained(tmp_path: Path) -> None:
             "applied": 1, "seen": 2, "state": "rejected", "t": NOW,
             "errors": [{"path": "/devices/3", "msg": "no such link"}],
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "point", "value", "said"),
+    [
+        ("bool", "x_anything", 1, "yes"),
+        ("num", "breaker_closed", 1, "yes"),
+        ("num", "breaker_closed", 0, "no"),
+        ("num", "power_active", 1, None),
+    ],
+)
+def test_a_bit_of_a_register_is_yes_or_no_where_the_vocabulary_says_so(
+    kind: str, point: str, value: float, said: str | None
+) -> None:
+    assert _label(PointMeta(type=kind), point, value) == said

@@ -132,3 +132,30 @@ def test_a_stream_of_text_or_bytes() -> None:
 def test_protocols_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["decode", "list"]) == 0
     assert "modbus-rtu" in capsys.readouterr().out.split()
+
+
+def test_an_unknown_protocol_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["decode", "dlt645", GOOD, "--json"]) == 2
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert (document["ok"], document["error"], document["got"]) == (False, "protocol", "dlt645")
+    assert "dlt645-2007" in document["expected"]
+    assert "no decoder for 'dlt645'" in told.err
+
+
+def test_the_name_of_a_file_is_told_how_to_give_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "frames.hex"
+    file.write_text(GOOD)
+    assert invoke(["decode", "modbus-rtu", str(file)]) == 2
+    assert "use - <" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_is_said_in_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = [sys.executable, "-m", "edge_agent.cli", "decode", "modbus-rtu", GOOD]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=30, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
