@@ -108,7 +108,9 @@ class Happening:
 
         After a reconnect the beginning tells what was missed meanwhile: a state that differs is news.
         """
-        has_state = any(isinstance(each, bool) for each in message.data.values())
+        has_state = any(
+            name != "ObjectId" and each in (0, 1) for name, each in message.data.items()
+        )  # False is 0, True is 1
         if message.operation not in ("Initialized", "Changed", "") or not (message.operation or has_state):
             return message.operation != "Deleted"
         name, now = _text([message.topic, message.source]), _text(message.data)
