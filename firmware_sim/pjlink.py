@@ -57,6 +57,10 @@ class PjlinkProjector:
         """Where it sends what changes, by UDP, as class 2 does."""
         self.padding = b""
         """What it fills its packets with."""
+        self.says_nothing_to: frozenset[str] = frozenset()
+        """Commands that it does not answer at all."""
+        self.is_stubborn = False
+        """In standby it answers every question with its power, as older NEC projectors do."""
         self.is_strong = False
         """Takes logins by SHA-256 only, as version 2.10 may be told to."""
         self.asked: list[str] = []
@@ -142,7 +146,7 @@ class PjlinkProjector:
         while True:
             async with asyncio.timeout(self.idle_s):
                 line = (await reader.readuntil(b"\r"))[:-1]
-            if self.mood == "silent":
+            if self.mood == "silent" or line[-6:-2].decode("latin-1") in self.says_nothing_to:
                 continue
             if not is_in and self.is_strong and line == b"PJLINK 2":
                 strong = secrets.token_bytes(16)
@@ -183,6 +187,8 @@ class PjlinkProjector:
         known = word in _SECOND if level == "2" else word not in _SECOND
         if (level == "2" and self.level == 1) or not (known or (level == "2" and word == "INPT")):
             return f"%{level}{word}=ERR1"
+        if self.is_stubborn and self.power == 0 and parameter == "?":
+            return "%1POWR=0"
         if self.failed and word != "ERST":
             return f"%{level}{word}=ERR4"
         return f"%{level}{word}={self._body(word, parameter, level)}"

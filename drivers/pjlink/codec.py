@@ -51,6 +51,9 @@ class Refusal:
     words: str
 
 
+SILENCE = Refusal(0, "BadTimeout", "it said nothing to this, and answered before")
+
+
 def trimmed(line: bytes) -> bytes:
     """A line without what no line has."""
     return line.strip(_PADDING)
@@ -100,17 +103,29 @@ def command_of(fact: str) -> str:
 
 
 def body_of(command: str, line: bytes) -> str | Refusal | None:
-    """What an answer says; None for the answer to another command. Raises BadLine."""
+    """What an answer says; None for the answer to another command. Raises BadLine.
+
+    Refusals may name the other class. Some displays in standby answer `POWR=0` to whatever they are asked: not now.
+    """
     match = _ANSWER.fullmatch(line)
     if match is None:
         raise BadLine("no answer of PJLink")
-    if match["word"].upper() != command[2:].encode() or match["level"] != command[1].encode():
-        return None
+    is_refusal = match["body"].upper().decode("latin-1") in _FAULTS
+    if match["word"].upper() != command[2:].encode() or (match["level"] != command[1].encode() and not is_refusal):
+        is_standby = match["word"].upper() == b"POWR" and match["body"] == b"0"
+        return Refusal(*_FAULTS["ERR3"]) if is_standby else None
     try:
         body = match["body"].decode("utf-8")
     except UnicodeDecodeError:
         body = match["body"].decode("latin-1")  # class 1 says ASCII, and makers take their own
     return Refusal(*_FAULTS[body.upper()]) if body.upper() in _FAULTS else body
+
+
+def level_of(answer: str | Refusal) -> int:
+    """The class in an answer to CLSS, also of those who write it out (`Class 2`); 0 where it is not said now."""
+    if isinstance(answer, Refusal):
+        return 0 if answer.code == 3 else 1
+    return 2 if answer.strip().endswith("2") else 1
 
 
 def notices_of(data: bytes) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ from .notices import Notices
 
 _Answer = TypeVar("_Answer")
 _MOST_CHANGES = 100
-_INPUT = "%1INPT"
+_INPUT, _POWER = "%1INPT", "%1POWR"
 _FOREIGN = 8
 """Lines that may come between command and answer (answers that came late) before the display is not believed."""
 
@@ -251,11 +251,19 @@ class PjlinkSession:
         where = self._where(device)
 
         async def ask_all(visit: Visit) -> dict[str, str | codec.Refusal]:
-            commands = dict.fromkeys(codec.command_of(fact) for fact in facts)
-            if _INPUT in commands and not self._level:
-                told = await visit.ask("%1CLSS", "?", where)
-                self._level = 2 if told == "2" else 1
-            return {command: await visit.ask(self._own(command), "?", where) for command in commands}
+            """Power first: in standby some say nothing to the rest, and are there all the same."""
+            commands = sorted(dict.fromkeys(codec.command_of(fact) for fact in facts), key=lambda each: each != _POWER)
+            found: dict[str, str | codec.Refusal] = dict.fromkeys(commands, codec.SILENCE)
+            for command in commands:
+                try:
+                    if command == _INPUT and not self._level:
+                        self._level = codec.level_of(await visit.ask("%1CLSS", "?", where))
+                    found[command] = await visit.ask(self._own(command), "?", where)
+                except DeviceTimeout:
+                    if command == commands[0]:
+                        raise
+                    break
+            return found
 
         return await self._visit(device, ask_all)
 

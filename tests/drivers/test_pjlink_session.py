@@ -72,6 +72,36 @@ async def test_in_standby_power_is_good_and_the_rest_says_why_not() -> None:
         )
 
 
+async def test_a_display_that_answers_everything_with_its_power_in_standby() -> None:
+    async with PjlinkProjector() as projector, session_of(projector, timeout_s=0.5) as session:
+        projector.is_stubborn, projector.input = True, "3A"
+        found = await values(session)
+        assert found["power_state"] == 0
+        assert {each.status for each in found.values() if isinstance(each, PointFault)} == {"BadInvalidState"}
+        projector.switch(True)
+        assert (await values(session))["input_source"] == 310, "its class was not taken from that"
+
+
+async def test_a_display_that_says_nothing_to_some_commands_is_there() -> None:
+    async with PjlinkProjector() as projector, session_of(projector, timeout_s=0.05) as session:
+        projector.says_nothing_to = frozenset({"CLSS", "INPT", "AVMT", "LAMP"})
+        found = await values(session)
+        assert found["power_state"] == 0
+        assert found["lamp_hours_1"] == PointFault("BadTimeout", "it said nothing to this, and answered before")
+        projector.says_nothing_to |= {"POWR"}
+        with pytest.raises(DeviceTimeout):
+            await values(session)
+
+
+def test_answers_that_are_nearly_right() -> None:
+    assert codec.body_of("%1POWR", b"%1powr=0") == "0", "as some displays write it"
+    refused = codec.body_of("%2SNUM", b"%1SNUM=ERR1")
+    assert isinstance(refused, codec.Refusal)
+    assert refused.code == 1
+    assert codec.body_of("%2INPT", b"%1INPT=31") is None
+    assert [codec.level_of(each) for each in ("1", "2", "Class 1", "Class 2")] == [1, 2, 1, 2]
+
+
 async def test_what_class_1_does_not_know_is_a_fault_of_its_points() -> None:
     async with PjlinkProjector(level=1) as projector, session_of(projector) as session:
         found = await values(session)
