@@ -56,6 +56,11 @@ def networks_of(own: ListenLink, where: str) -> tuple[Network, ...]:
     return tuple(found)
 
 
+def _shown(text: str) -> str:
+    """What a stranger says of itself, fit for a log and a screen."""
+    return "".join(each if each.isprintable() else "?" for each in text[:64])
+
+
 class Admission:
     """The list of one link. `per_address` and `most` are connections at the same time."""
 
@@ -125,7 +130,8 @@ class Admission:
         if not self.admits(host):
             self.refuse("address_not_allowed", host)
             return False
-        if self._inside.get(host, 0) >= self._per_address or sum(self._inside.values()) >= self._most:
+        is_full = sum(self._inside.values()) >= self._most and host not in self._hosts.values()
+        if is_full or self._inside.get(host, 0) >= self._per_address:  # who fills it shuts no configured device out
             self.refuse("too_many_connections", host)
             return False
         self._inside[host] = self._inside.get(host, 0) + 1
@@ -161,7 +167,8 @@ class Admission:
     def stranger(self, who: str, peer: str, facts: dict[str, str] | None = None) -> None:
         """A device that nobody configured: counted each time, and told once; in turn, where there are many."""
         self._counts.errors["unknown_device"] = self._counts.errors.get("unknown_device", 0) + 1
-        self._meet(who, peer).facts.update(facts or {})
+        who = _shown(who)
+        self._meet(who, peer).facts.update({_shown(name): _shown(text) for name, text in (facts or {}).items()})
         if who not in self._named and self._may_say("unknown_device"):
             if len(self._named) >= _MOST_STRANGERS:
                 self._named.clear()

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import aiohttp
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
@@ -29,6 +30,8 @@ HEAD_S = 10.0
 BODY_S = 20.0
 ANSWER_S = 30.0
 """How long a handler may take. Longer than handlers wait for the disk: they answer themselves."""
+MOST_HELD = 32 << 20
+"""Bytes of bodies that are there at the same time, over all connections: who sends many at once gets no further than this."""
 _IDLE_S = 75.0
 _SLACK = 64 << 10
 """Bytes of head, and of what was sent ahead, beyond the body's limit."""
@@ -154,6 +157,8 @@ class HttpListener:
         self.admission = Admission(link, self.counts)
         self._trace = trace
         self._routes: list[_Route] = []
+        self._held = 0
+        """Bytes of bodies that were read and not answered yet."""
         complaints = logging.Logger("aiohttp of a listener", logging.ERROR)
         complaints.addHandler(_Complaints(self.admission))
         self._server = web.Server(
@@ -207,15 +212,28 @@ class HttpListener:
     async def _ask(
         self, route: _Route, parts: Mapping[str, str], request: web.BaseRequest, host: str
     ) -> web.StreamResponse:
+        found = bytearray()
+        try:
+            return await self._answer(route, parts, request, host, found)
+        finally:
+            self._held -= len(found)
+
+    async def _answer(
+        self, route: _Route, parts: Mapping[str, str], request: web.BaseRequest, host: str, found: bytearray
+    ) -> web.StreamResponse:
+        """Reads the body into `found`, and asks the handler."""
         try:
             async with asyncio.timeout(BODY_S):
-                body = await _body(request, route.limit)
+                await self._read(request, route.limit, found)
         except TimeoutError:
             return self._no("slow_body", host, 408)
         except _TooMuch:
             return self._no("body_too_long", host, 413)
+        except _NoRoom:
+            return self._no("too_much_at_once", host, 503)
         except (web.RequestPayloadError, ConnectionError, ValueError):
             return self._no("bad_body", host, 400)
+        body = bytes(found)
         self.counts.bytes_in += len(body)
         visit = Visit(
             host, request.method, request.path, dict(request.query), request.headers, body, parts, str(request.rel_url)
@@ -235,6 +253,20 @@ class HttpListener:
         self._said(">", f"{answer.status}\n".encode() + answer.body[:_SHOWN])
         headers = {**answer.headers, "Content-Type": answer.content_type}
         return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def _read(self, request: web.BaseRequest, limit: int, found: bytearray) -> None:
+        if (request.content_length or 0) > limit:
+            raise _TooMuch
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= aiohttp.HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # else some wait for it, a second or for ever
+            request.writer.output_size = 0
+        async for piece in request.content.iter_any():
+            found += piece
+            self._held += len(piece)
+            if len(found) > limit:
+                raise _TooMuch
+            if self._held > MOST_HELD:
+                raise _NoRoom
 
     def _no(self, why: str, host: str, status: int) -> web.StreamResponse:
         """A refusal, after which the connection is closed: what else stands in it is not read."""
@@ -264,15 +296,8 @@ class _TooMuch(Exception):
     """The body is longer than its route takes."""
 
 
-async def _body(request: web.BaseRequest, limit: int) -> bytes:
-    if (request.content_length or 0) > limit:
-        raise _TooMuch
-    found = bytearray()
-    async for piece in request.content.iter_any():
-        found += piece
-        if len(found) > limit:
-            raise _TooMuch
-    return bytes(found)
+class _NoRoom(Exception):
+    """Other bodies take all the room that there is."""
 
 
 def _masked(visit: Visit) -> str:

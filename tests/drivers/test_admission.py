@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from drivers.admission import Admission
-from drivers.base import LinkConfig, ListenLink, WireCount
+from drivers.base import Address, LinkConfig, ListenLink, WireCount
 
 
 class Clock:
@@ -72,3 +72,23 @@ def test_a_device_that_was_not_named_in_the_flood_is_named_later() -> None:
         door.stranger("A", "10.0.0.1")
         door.stranger("B", "10.0.0.2")
     assert [line["unit"] for line in lines] == ["A", "B"]
+
+
+def test_who_fills_the_listener_shuts_no_configured_device_out() -> None:
+    door, counts = admission(Clock())
+    door.expect(Address(7, "door-7", at="10.9.9.9"))
+    for number in range(64):
+        assert all(door.enter(f"10.0.0.{number}") for _ in range(8))
+    assert not door.enter("10.0.1.1")
+    assert all(door.enter("10.9.9.9") for _ in range(8))
+    assert not door.enter("10.9.9.9"), "and it has no more than others"
+    assert counts.errors == {"too_many_connections": 2}
+
+
+def test_a_stranger_writes_nothing_into_a_terminal() -> None:
+    door, counts = admission(Clock())
+    with structlog.testing.capture_logs() as lines:
+        door.stranger("A\x1b[2J\n" + "9" * 100, "10.0.0.1", {"push\x07ver": "2\u202e4"})
+    assert counts.strangers[0].who == "A?[2J?" + "9" * 58
+    assert counts.strangers[0].facts == {"push?ver": "2?4"}
+    assert "\x1b" not in str(lines)

@@ -108,6 +108,39 @@ async def test_a_long_body_is_refused_by_its_announcement_and_by_its_bytes() -> 
         assert listener.counts.errors["body_too_long"] >= 1
 
 
+async def test_many_long_bodies_at_once_take_no_more_than_the_room_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_listener, "MOST_HELD", 150_000)
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n"
+    async with listening() as (listener, url):
+        _, first = await asyncio.open_connection(*listener.own)
+        first.write(head + b"a" * 80_000)  # and no more: it is held
+        async with asyncio.timeout(10):
+            while listener._held < 80_000:
+                await asyncio.sleep(0.01)
+        assert b" 503 " in await raw(listener, head + b"b" * 80_000)
+        assert listener.counts.errors == {"too_much_at_once": 1}
+        first.close()
+        async with asyncio.timeout(10):
+            while listener._held:
+                await asyncio.sleep(0.01)
+        async with aiohttp.ClientSession() as session, session.post(f"{url}/echo", data=b"c" * 90_000) as response:
+            assert response.status == 200
+
+
+async def test_who_waits_for_leave_to_send_its_body_gets_it() -> None:
+    async with listening() as (listener, _):
+        reader, writer = await asyncio.open_connection(*listener.own)
+        writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"hello")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        too_long = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\nExpect: 100-continue\r\n\r\n"
+        assert (await raw(listener, too_long)).startswith(b"HTTP/1.1 413 "), "and is not let send what is not taken"
+
+
 async def test_a_zip_bomb_stays_zipped() -> None:
     async with listening() as (listener, _):
         head = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n"
