@@ -53,10 +53,12 @@ def command(
                 f"the path is {len(str(folder))} characters long, a Unix socket's may have 107", where=str(folder),
                 next_step="take a shorter --dir",
             )  # fmt: skip
-        stop = _on_signals()
         if not as_json:
-            print("starting simulated devices, broker, gateway and agent ...", flush=True)
+            print("starting simulated devices, broker, gateway and agent ... (Ctrl-C stops)", flush=True)
+        for number in _SIGNALS:
+            signal.signal(number, signal.default_int_handler)
         campus = stack.enter_context(Campus(folder, port=port, speed=speed, plant_room=plant_room, morning=morning))
+        stop = _on_signals()
         until = time.monotonic() + (seconds if seconds is not None else float("inf"))
         if as_json or not sys.stdout.isatty():
             if not as_json:
@@ -84,10 +86,14 @@ def command(
     raise typer.Exit(1 if report["lost"] or report["duplicates"] else 0)
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the demo; SIGHUP: the terminal is gone."""
+
+
 def _on_signals() -> list[int]:
-    """A list that is no longer empty once SIGINT, SIGTERM or SIGHUP (the terminal is gone) came."""
+    """A list that is no longer empty once one of them came."""
     came: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, lambda number, _: came.append(number))
     return came
 
@@ -114,10 +120,18 @@ def _show(campus: Campus, stop: Sequence[int], until: float) -> None:
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while not stop and time.monotonic() < until:
             campus.check()
-            live.update(_table(campus, console.width, console.height), refresh=True)
+            live.update(_shown(campus, console.width, console.height), refresh=True)
             for _ in range(10):
                 if not stop and time.monotonic() < until:
                     time.sleep(0.1)
+
+
+def _shown(campus: Campus, width: int, height: int) -> Any:
+    """The table, or why there is none."""
+    try:
+        return _table(campus, width, height)
+    except PlantroomError as error:
+        return f"{error}"
 
 
 def _table(campus: Campus, width: int, height: int) -> Any:
@@ -176,10 +190,12 @@ def _report(campus: Campus) -> dict[str, Any]:
     """Stops polling, waits until everything is delivered, and reads back what the store has."""
     from edge_agent.local_api import ask
 
+    campus.await_all()
     agent = ask(campus.socket, "drain")
-    epochs = [epoch for epoch in _get(campus.page, f"/api/v1/ledger?agent={AGENT}") if epoch["epoch"] == agent["epoch"]]
-    last = agent["last_seq"]
-    found = sum(epoch["messages"] for epoch in epochs)
+    epochs = {epoch["epoch"]: epoch for epoch in _get(campus.page, f"/api/v1/ledger?agent={AGENT}")}
+    current = epochs.pop(agent["epoch"], {"messages": 0})
+    missing = agent["last_seq"] - current["messages"]
+    missing += sum(b - a + 1 for epoch in epochs.values() for a, b in epoch["missing"])
     devices = _get(campus.page, f"/api/v1/devices?site={SITE}")
     stored = duplicates = 0
     for samples in _all_samples(campus.page, devices):
@@ -189,9 +205,10 @@ def _report(campus: Campus) -> dict[str, Any]:
     return {
         "devices": len(devices),
         "points": sum(device["points"] for device in devices),
-        "readings": agent["values"],
+        # What an agent that was killed had read is known from the store alone.
+        "readings": max(agent["values"], stored) if campus.restarts else agent["values"],
         "stored": stored,
-        "lost": last - found + max(0, agent["values"] - stored),
+        "lost": missing + max(0, agent["values"] - stored),
         "duplicates": duplicates,
         "latency_ms": {"p50": latency.get("p50"), "p99": latency.get("p99")},
         "page": campus.page,

@@ -1,6 +1,7 @@
 """The demo as processes: simulated devices, broker, centre and agent, started and ended in order, with their real commands.
 
-What runs here is what runs on a site; this file only writes two configuration files and starts programs.
+What runs here is what runs on a site; this file only writes two configuration files and starts programs. Agent and gateway are
+started again when they end, as systemd does there (deploy/systemd); a simulator or the broker that ends is an error.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -28,6 +31,8 @@ from edge_agent.local_api import ask
 SITE, AGENT = "demo", "box-1"
 _READY_S = 30.0
 _STOP_S = 10.0
+_SUPERVISED = ("gateway", "agent")
+_MOST_RESTARTS = 20
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,6 +46,7 @@ class Program:
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
+        self._command = command
         self._log = log
         # A pipe on standard input tells the simulators that we are gone, however we ended.
         with log.open("ab") as errors:
@@ -79,10 +85,18 @@ class Program:
             f"{what}{ended}: {' | '.join(last) or 'it said nothing'}", where=self.name, next_step=f"see {self._log}"
         )
 
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
     def check(self) -> None:
         """Raises PlantroomError when the process has ended by itself."""
-        if self.process.poll() is not None:
+        if self.has_ended():
             raise self.failure("ended by itself")
+
+    def again(self) -> Program:
+        """The same program, started anew."""
+        self.stop()
+        return Program(self.name, self._command, self._log)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for what does not listen."""
@@ -108,6 +122,8 @@ class Campus:
         self.folder = folder
         self.socket = folder / "agent.sock"
         self.page = ""
+        self.restarts = 0
+        """How often agent or gateway were started again."""
         self._port = port
         self._speed = speed
         self._plant_room = plant_room
@@ -140,9 +156,9 @@ class Campus:
         simulated = self._start("sim", [*sim, "demo", *flags, "--plant-room" if plant else "--no-plant-room"])
         broker = self._start("broker", ["gateway.broker"])
         broker_port = int(broker.ready()["port"])
-        config = self.folder / "gateway.yaml"
-        config.write_text(yaml.safe_dump(gateway_config(self.folder, broker_port, self._port), sort_keys=False))
-        centre = self._start("gateway", ["edge_agent.cli", "gateway", str(config), "--ready"])
+        gateway = self.folder / "gateway.yaml"
+        gateway.write_text(yaml.safe_dump(gateway_config(self.folder, broker_port, self._port), sort_keys=False))
+        centre = self._start("gateway", ["edge_agent.cli", "gateway", str(gateway), "--ready"])
         devices = simulated.ready()
         endpoint = None if plant is None else str(plant.ready()["url"])
         if endpoint is not None:
@@ -155,19 +171,34 @@ class Campus:
             found["devices"] += more["devices"]
         config.write_text(yaml.safe_dump(found, sort_keys=False))
         self.page = str(centre.ready()["page"])
-        self._await_agent(self._start("agent", ["edge_agent.cli", "run", str(config)]))
-
-    def _await_agent(self, agent: Program) -> None:
+        port = urlsplit(self.page).port or 0  # the same when it is started again
+        gateway.write_text(yaml.safe_dump(gateway_config(self.folder, broker_port, port), sort_keys=False))
+        agent = self._start("agent", ["edge_agent.cli", "run", str(config)])
         deadline = time.monotonic() + _READY_S
-        while True:
+        while not self._agent_answers():
             agent.check()
-            try:
-                ask(self.socket, "status")
-                return
-            except LinkRefused:
-                if time.monotonic() > deadline:
-                    raise agent.failure("did not get ready") from None
-                time.sleep(0.05)
+            _wait(deadline, agent)
+
+    def await_all(self) -> None:
+        """Returns once agent and gateway answer, where one was just started again. Raises PlantroomError."""
+        deadline = time.monotonic() + _READY_S
+        while not (self._agent_answers() and self._page_answers()):
+            self.check()
+            _wait(deadline, self.program("agent"))
+
+    def _agent_answers(self) -> bool:
+        try:
+            ask(self.socket, "status")
+        except LinkRefused:
+            return False
+        return True
+
+    def _page_answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.page, timeout=5):
+                return True
+        except OSError:
+            return False
 
     def _start(self, name: str, arguments: list[str]) -> Program:
         program = Program(name, [sys.executable, "-m", *arguments], self.folder / "logs" / f"{name}.log")
@@ -179,14 +210,25 @@ class Campus:
         return next(program for program in self._programs if program.name == name)
 
     def check(self) -> None:
-        """Raises PlantroomError when a part has ended by itself."""
-        for program in self._programs:
-            program.check()
+        """Starts agent and gateway again where they ended. PlantroomError: another part did, or they do too often."""
+        for at, program in enumerate(self._programs):
+            if program.has_ended() and program.name in _SUPERVISED and self.restarts < _MOST_RESTARTS:
+                self.restarts += 1
+                self._programs[at] = program.again()
+            else:
+                program.check()
 
     def stop(self) -> None:
         """Ends everything, last started first."""
         while self._programs:
             self._programs.pop().stop()
+
+
+def _wait(deadline: float, program: Program) -> None:
+    """A moment, or PlantroomError when it is too late."""
+    if time.monotonic() > deadline:
+        raise program.failure("did not get ready")
+    time.sleep(0.05)
 
 
 def gateway_config(folder: Path, broker_port: int, api_port: int) -> dict[str, Any]:

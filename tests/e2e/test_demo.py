@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +64,49 @@ def test_ctrl_c_stops_everything_cleanly() -> None:
     assert (process.returncode, errors) == (0, "")
     assert re.search(r"\d+ devices, \d+ points: \d+ readings, \d+ stored, 0 lost, 0 duplicates", rest)
     assert not [pid for pid in parts if is_alive(pid)]
+
+
+def test_agent_and_gateway_that_are_killed_come_back_and_nothing_is_lost(tmp_path: Path) -> None:
+    with demo("--no-plant-room", "--dir", tmp_path) as process:
+        assert process.stdout is not None
+        page = [process.stdout.readline(), process.stdout.readline()][1].split()[1]
+        parts = {name: _part(process.pid, name) for name in ("gateway", "run")}
+        until(lambda: _stored(page) > 100, "readings in the store")
+        for pid in parts.values():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: _stored(page) > 0, "the page, at the same address")
+        until(lambda: _part(process.pid, "run") != parts["run"] and (tmp_path / "agent.sock").exists(), "the agent")
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=2 * WAIT_S)
+    assert (process.returncode, errors) == (0, "")
+    assert re.search(r"\d+ stored, 0 lost, 0 duplicates", rest)
+
+
+def test_ctrl_c_before_everything_runs_ends_at_once_and_leaves_nothing() -> None:
+    with demo("--json") as process:
+        parts = until(lambda: children_of(process.pid), "the first parts")
+        process.send_signal(signal.SIGINT)
+        told, errors = process.communicate(timeout=WAIT_S)
+        assert (process.returncode, told, errors) == (130, "", "")
+        until(lambda: not any(map(is_alive, parts)), "the end of the parts, by SIGTERM when the demo is gone")
+
+
+def _part(demo_pid: int, name: str) -> int:
+    """The process of a part, by the sub-command that it runs; 0 for none."""
+    for pid in children_of(demo_pid):
+        with contextlib.suppress(OSError):
+            if name in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:5]:
+                return pid
+    return 0
+
+
+def _stored(page: str) -> int:
+    """Messages in the store since the gateway began; -1 while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{page}healthz", timeout=5) as answer:
+            return int(json.load(answer)["ingest"].get("stored", 0))
+    except OSError:
+        return -1
 
 
 def test_a_folder_whose_path_is_too_long_is_refused(tmp_path: Path) -> None:
