@@ -57,8 +57,11 @@ def of_document(document: Document) -> Message | None:
         words |= _scalars(inner)
     words |= _scalars(_region(top))
     words["type"] = kind.lower()
-    channel = top.get("channelID", top.get("dynChannelID"))
-    if isinstance(channel, str | int):
+    told = (
+        top.get(name) for name in ("channelID", "dynChannelID")
+    )  # recorders may say the first, empty, and the second
+    channel = next((each for each in told if isinstance(each, str | int) and each != ""), None)
+    if channel is not None:
         words["channel"] = channel
     return _made(words, str(top.get("dateTime", words.get("time", ""))), is_moment=inner is not None)
 

@@ -296,3 +296,11 @@ def test_a_length_that_says_too_much_costs_no_part(more: int, step: int) -> None
     for at in range(0, len(data), step):
         found += stream.feed(data[at : at + step])
     assert [body.strip() for body in found] == [XML, JSON, XML]
+
+
+def test_the_channel_of_a_recorder_whose_first_one_is_empty() -> None:
+    for channels, wanted in (("<dynChannelID>5</dynChannelID><channelID/>", 5), ("<channelID/><dynChannelID/>", None)):
+        alert = f"<EventNotificationAlert>{channels}<eventType>VMD</eventType></EventNotificationAlert>"
+        found = message_of(alert.encode())
+        assert found is not None
+        assert found.words.get("channel") == wanted
