@@ -5,6 +5,7 @@ Linear in the number of devices: equal devices share one tuple of points, so 100
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from edge_agent.config.schema import DeviceEntry, InstanceEntry, LimitsEntry
 from edge_agent.config.units import wrong_unit
 from edge_agent.model import Device
 from gateway.contract.topics import is_id
+
+_OSDP_KEY = re.compile(r"[0-9A-Fa-f]{32}")
 
 MAX_DEVICES = 250_000
 """More is no site but a mistake in a generator."""
@@ -102,7 +105,7 @@ class DeviceReader:
             limits=_limits(profile, entry.limits),
             disabled=entry.disabled,
             at=entry.at or "",
-            secret=self._secret(entry, path),
+            secret=self._secret(entry, profile.protocol, path),
             direction=entry.dir,
             line=None if entry.line is None else LineSettings(**entry.line.model_dump()),
             tz=self.tz,
@@ -199,11 +202,15 @@ class DeviceReader:
             what = f"{entry.id} has the address of {other} ({link.config.place} unit {entry.unit})"
             self.problems.add((*path, "unit"), what, "give each device its own unit, or remove one")
 
-    def _secret(self, entry: DeviceEntry, path: KeyPath) -> Secret | None:
-        """Where the device's secret is, its file as a whole path; that it cannot be read is noted."""
+    def _secret(self, entry: DeviceEntry, protocol: str, path: KeyPath) -> Secret | None:
+        """Where the device's secret is, its file as a whole path; that it cannot be read, or can be no key, is noted."""
         secret = entry.secret
-        if secret is None or read_secret(secret, self.folder, (*path, "secret"), self.problems) is None:
+        if secret is None or (text := read_secret(secret, self.folder, (*path, "secret"), self.problems)) is None:
             return None
+        if protocol == "osdp" and _OSDP_KEY.fullmatch(text.strip()) is None:
+            are = f"{len(text)} characters" if len(text) != 32 else "32 characters, not all of them digits"
+            what = f"a reader's key is 32 hexadecimal digits; this one is {are}"
+            self.problems.add((*path, "secret"), what, "make one as with: openssl rand -hex 16")
         return secret if secret.file is None else Secret(file=str(self.folder / secret.file))
 
     def _check_prefix(self, entry: DeviceEntry, profile: Profile, path: KeyPath) -> None:
