@@ -113,8 +113,13 @@ def test_percent(share: float, text: str) -> None:
     assert percent(share) == text
 
 
+@pytest.fixture(autouse=True)
+def reader_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READER_KEY", "00112233445566778899aabbccddeeff")
+
+
 @pytest.mark.parametrize(
-    ("baud", "secret", "needs_ms"), [(9600, "", 208), (9600, ", secret: {env: HOME}", 308), (38400, "", 66)]
+    ("baud", "secret", "needs_ms"), [(9600, "", 208), (9600, ", secret: {env: READER_KEY}", 308), (38400, "", 66)]
 )
 def test_an_osdp_line_is_loaded_by_its_poll_cycle(tmp_path: Path, baud: int, secret: str, needs_ms: float) -> None:
     """Eight readers, each polled every 200 ms: POLL and ACK of 9 bytes, 15 with a secure channel, and four silences' worth."""
@@ -138,7 +143,7 @@ def test_an_osdp_line_is_loaded_by_its_poll_cycle(tmp_path: Path, baud: int, sec
 @pytest.mark.parametrize("install", ["true", "false"])
 def test_a_reader_with_the_key_that_everybody_knows_is_warned_of(tmp_path: Path, install: str) -> None:
     options = f'options: {{install: "{install}"}}'
-    rows = f"  - {{id: d1, link: l1, unit: 1, profile: generic-osdp-reader, secret: {{env: HOME}}, {options}}}\n"
+    rows = f"  - {{id: d1, link: l1, unit: 1, profile: generic-osdp-reader, secret: {{env: READER_KEY}}, {options}}}\n"
     report = examine(agent_yaml(tmp_path, "l1: 'serial:/dev/ttyUSB0?baud=9600&parity=N'", rows))
     assert any("everybody knows" in warning.what for warning in report.warnings) is (install == "true")
 
