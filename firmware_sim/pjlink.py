@@ -44,6 +44,7 @@ class PjlinkProjector:
         self.inputs = ("11", "21", "31", "32", "51") + (("3A", "61") if level == 2 else ())
         self.muted = {"picture": False, "audio": False}
         self.frozen = False
+        self.volumes = {"SVOL": 10, "MVOL": 10}
         self.lamps = [1234.0, 567.0]
         self.errors = dict.fromkeys(_ERRORS, 0)
         self.mood = ""
@@ -51,7 +52,7 @@ class PjlinkProjector:
         """Answers ERR4 to everything."""
         self.texts = {
             "NAME": "Hall 2 front", "INF1": "Plantroom", "INF2": "SIM-PJ2", "INFO": "simulated",
-            "SNUM": "PJ000042", "SVER": "2.10", "IRES": "1920x1080", "RRES": "1920x1200",
+            "SNUM": "PJ000042", "SVER": "2.10", "IRES": "1920x1080", "RRES": "1920x1200", "RLMP": "LMP-1", "RFIL": "FLT-1",
         }  # fmt: skip
         self.tells: tuple[str, int] | None = None
         """Where it sends what changes, by UDP, as class 2 does."""
@@ -210,6 +211,11 @@ class PjlinkProjector:
                 return "ERR2"
             for kind in {"1": ("picture",), "2": ("audio",), "3": ("picture", "audio")}[parameter[0]]:
                 self.muted[kind] = parameter[1] == "1"
+            return "OK"
+        if word in ("SVOL", "MVOL") and parameter in ("0", "1"):
+            if self.power != 1:
+                return "ERR3"
+            self.volumes[word] += 1 if parameter == "1" else -1
             return "OK"
         if word == "FREZ" and parameter in ("0", "1"):
             self.frozen = parameter == "1"

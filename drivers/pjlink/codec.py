@@ -34,7 +34,8 @@ _FAULTS = {
 _ASKED = {
     "power": "%1POWR", "input": "%1INPT", "picture_mute": "%1AVMT", "audio_mute": "%1AVMT", "freeze": "%2FREZ",
     "name": "%1NAME", "manufacturer": "%1INF1", "product": "%1INF2", "info": "%1INFO", "serial": "%2SNUM",
-    "software": "%2SVER", "resolution": "%2IRES", "filter_hours": "%2FILT",
+    "software": "%2SVER", "resolution": "%2IRES", "recommended_resolution": "%2RRES", "filter_hours": "%2FILT",
+    "inputs": "%1INST", "lamp_model": "%2RLMP", "filter_model": "%2RFIL",
 }  # fmt: skip
 
 
@@ -195,6 +196,13 @@ def order_of(fact: str, value: Raw) -> str | None:
         return None if text is None else f"%{1 if text.isdecimal() and text[0] != '6' else 2}INPT {text}"
     on = _ORDERS.get(fact)
     return None if on is None or value not in (0, 1) else f"{on}{int(value)}"
+
+
+def step_of(call: Mapping[str, object]) -> str | None:
+    """The command of an operation, `{volume: up}` or `{microphone: down}`; None for another call."""
+    [(kind, way)] = call.items() if len(call) == 1 else [("", "")]
+    word = {"volume": "%2SVOL ", "microphone": "%2MVOL "}.get(kind)
+    return f"{word}{int(way == 'up')}" if word and way in ("up", "down") else None
 
 
 _ORDERS: Mapping[str, str] = {

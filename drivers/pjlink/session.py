@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from device_profiles.control import Operation
 from device_profiles.errors import (
     ConfigError,
     DeviceMismatch,
@@ -134,7 +135,7 @@ class Visit:
 
 
 class PjlinkSession:
-    """A Session that identifies, writes and hears what a display of class 2 tells by itself (see drivers.base)."""
+    """A Session that identifies, writes, operates and hears what a display of class 2 tells by itself (see drivers.base)."""
 
     def __init__(self, link: LinkConfig, trace: Trace | None = None, notices: Notices | None = None) -> None:
         self.link = link
@@ -221,11 +222,25 @@ class PjlinkSession:
         self, device: Address, point: Point, value: Raw | None, layout: Layout | None, *, priority: int | None = None
     ) -> None:
         """Once. ERR3 (it warms up or cools down) is DeviceRefused like the other errors."""
-        order, where = _order(point, value, priority), self._where(device)
+        await self._send(device, _order(point, value, priority))
+
+    async def operate(
+        self, device: Address, operation: Operation, inputs: Mapping[str, Raw], layout: Layout | None
+    ) -> Mapping[str, Raw]:
+        """`{volume: up}` and the like: one step, once. Raises as `write`."""
+        order = codec.step_of(operation.call)
+        if order is None:
+            step = "write call: {volume: up}, or down, or microphone"
+            raise ConfigError("a display has no such operation", where=operation.id, next_step=step)
+        await self._send(device, order)
+        return {}
+
+    async def _send(self, device: Address, order: str) -> None:
+        where = self._where(device)
         command, _, parameter = order.partition(" ")
         answer = await self._visit(device, lambda visit: visit.ask(command, parameter, where))
         if isinstance(answer, codec.Refusal):
-            step = "write it again when the display has warmed up or cooled down" if answer.code == 3 else ""
+            step = "try again when the display has warmed up or cooled down" if answer.code == 3 else ""
             raise DeviceRefused(
                 f"the display refused {order}: {answer.words}", code=answer.code, status=answer.status, where=where,
                 next_step=step,

@@ -19,7 +19,7 @@ from device_profiles.errors import ConfigError, DeviceMismatch, DeviceRefused, D
 from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
 from device_profiles.secrets import Secret
-from drivers.base import Address, CanIdentify, CanRehearse, CanSubscribe, CanWrite, Limits, LinkConfig
+from drivers.base import Address, CanIdentify, CanOperate, CanRehearse, CanSubscribe, CanWrite, Limits, LinkConfig
 from drivers.link import parse_link
 from drivers.pjlink import codec
 from drivers.pjlink.driver import PjlinkDriver
@@ -54,8 +54,10 @@ async def test_reads_all_that_it_tells_in_one_visit() -> None:
             "fan_health": 0, "lamp_health": 0, "temperature_health": 0, "cover_health": 0, "filter_health": 1,
             "other_health": 0, "model_text": "SIM-PJ2", "picture_frozen": False, "filter_hours": 88,
             "serial_text": "PJ000042", "firmware_text": "2.10", "resolution_text": "1920x1080",
+            "recommended_resolution_text": "1920x1200", "inputs_text": "11 21 31 32 51 3A 61", "lamp_model_text": "LMP-1",
+            "filter_model_text": "FLT-1",
         }  # fmt: skip
-        assert len(projector.asked) == len(set(projector.asked)) == 12, "each command once, and the class"
+        assert len(projector.asked) == len(set(projector.asked)) == 16, "each command once, and the class"
         assert projector.connections == 2, "a look when the link is opened, and one visit"
         assert isinstance(session, CanIdentify | CanWrite | CanRehearse)
         assert await session.identify(HALL) == {
@@ -91,6 +93,20 @@ async def test_a_display_that_says_nothing_to_some_commands_is_there() -> None:
         projector.says_nothing_to |= {"POWR"}
         with pytest.raises(DeviceTimeout):
             await values(session)
+
+
+async def test_a_step_of_volume_is_sent_once() -> None:
+    up, *_, quieter = SECOND.operations
+    async with PjlinkProjector() as projector, session_of(projector) as session:
+        assert isinstance(session, CanOperate)
+        with pytest.raises(DeviceRefused):
+            await session.operate(HALL, up, {}, None)
+        projector.switch(True)
+        await session.operate(HALL, up, {}, None)
+        await session.operate(HALL, quieter, {}, None)
+        assert projector.volumes == {"SVOL": 11, "MVOL": 9}
+        with pytest.raises(ConfigError):
+            await session.operate(HALL, up.model_copy(update={"call": {"volume": "loud"}}), {}, None)
 
 
 def test_answers_that_are_nearly_right() -> None:
