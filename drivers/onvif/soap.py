@@ -37,6 +37,7 @@ _RAW = Settings(strict=False, raw_response=True)
 _TYPE = "application/soap+xml; charset=utf-8"
 _SOAP = "http://www.w3.org/2003/05/soap-envelope"
 _BY_HAND = {"media2": "http://www.onvif.org/ver20/media/wsdl"}
+_ADDRESSING = ("http://www.w3.org/2005/08/addressing", "http://schemas.xmlsoap.org/ws/2004/08/addressing")
 _TO = "{http://www.w3.org/2005/08/addressing}To"
 _STATUS = {
     "NotAuthorized": "BadUserAccessDenied", "ActionNotSupported": "BadNotSupported", "InvalidArgVal": "BadOutOfRange",
@@ -282,9 +283,12 @@ def pick_body(data: bytes, operation: str, where: str) -> Body:
 
 
 def reference_headers(data: bytes) -> tuple[Any, ...]:
-    """What a device wants to see again in each request of a subscription (WS-Addressing 1.0, 2.1: reference parameters)."""
+    """What a device wants to see again in each request of a subscription: reference parameters (WS-Addressing 1.0, 2.1), at old
+    ones also reference properties (the submission of August 2004).
+    """
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    found = etree.fromstring(data, parser).iterfind(".//{http://www.w3.org/2005/08/addressing}ReferenceParameters")
+    names = {f"{{{space}}}{name}" for space in _ADDRESSING for name in ("ReferenceParameters", "ReferenceProperties")}
+    found = (each for each in etree.fromstring(data, parser).iter() if each.tag in names)
     return tuple(child for each in found for child in each if isinstance(child.tag, str))[:8]
 
 

@@ -131,3 +131,18 @@ def test_a_property_is_an_event_when_it_changes(topic: str, item: str, event: st
     assert told(happening, body(topic, "Changed", {item: true}, Source="1")) == [event]
     assert told(happening, body(topic, "Changed", {item: true}, Source="1")) == [], "it was said already"
     assert told(happening, body(topic, "Deleted", {item: true}, Source="1")) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("http://www.w3.org/2005/08/addressing", "ReferenceParameters"),
+        ("http://schemas.xmlsoap.org/ws/2004/08/addressing", "ReferenceParameters"),
+        ("http://schemas.xmlsoap.org/ws/2004/08/addressing", "ReferenceProperties"),
+    ],
+)
+def test_what_a_subscription_wants_to_see_again(space: str, name: str) -> None:
+    from drivers.onvif.soap import reference_headers
+
+    answer = f'<E xmlns:w="{space}"><w:{name}><x:Id xmlns:x="urn:x">7</x:Id><!-- none --></w:{name}></E>'
+    assert [each.text for each in reference_headers(answer.encode())] == ["7"]
