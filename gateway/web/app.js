@@ -18,7 +18,7 @@ const view = new Proxy({}, {
     return true;
   },
 });
-let devices = [], latest = new Map(), events = [], alarms = [], skew = 0;
+let devices = [], agents = [], latest = new Map(), events = [], alarms = [], skew = 0;
 
 async function ask(path) {
   const token = sessionStorage.getItem("token");
@@ -110,8 +110,9 @@ function eventNode(event, withDevice) {
 }
 
 function showEvents() {
-  $("happened").hidden = !events.length && !alarms.length;
-  $("alarms").replaceChildren(...alarms.map((alarm) => {
+  const absent = agents.filter((agent) => agent.state !== "online");
+  $("happened").hidden = !events.length && !alarms.length && !absent.length;
+  $("alarms").replaceChildren(...absent.map((agent) => node("li", "sev-high", `Agent ${agent.id}: ${agent.state}${agent.since ? ` for ${age(agent.since)}` : ""}; what is shown of its devices is old`)), ...alarms.map((alarm) => {
     const device = devices.find((one) => one.id === alarm.device);
     return node("li", `sev-${alarm.sev}`, `${device?.name ?? alarm.device}: ${alarm.id.replaceAll("_", " ")} (${alarm.sev}), ${age(alarm.since)}`);
   }));
@@ -196,8 +197,9 @@ async function refresh() {
     alarms = active;
     latest = Map.groupBy ? Map.groupBy(samples, (sample) => sample.device) : samples.reduce((map, sample) => map.set(sample.device, [...(map.get(sample.device) ?? []), sample]), new Map());
   } else devices = events = alarms = [];
-  const agents = (site?.agents ?? []).map((agent) => `${agent.id} ${agent.state}${agent.registered ? "" : ", not registered"}`);
-  $("link").textContent = [...agents, new Date(Date.now() + skew).toLocaleTimeString("en", { hour12: false })].join(" · ");
+  agents = site?.agents ?? [];
+  const said = agents.map((agent) => `${agent.id} ${agent.state}${agent.registered ? "" : ", not registered"}`);
+  $("link").textContent = [...said, new Date(Date.now() + skew).toLocaleTimeString("en", { hour12: false })].join(" · ");
   $("problem").hidden = true;
   showDevices();
   showEvents();

@@ -84,15 +84,18 @@ def _rows() -> RowBatch:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, tokens: tuple[str, ...] = (), **state: Any) -> AsyncIterator[TestClient[Any, Any]]:
-    """A client of the API over the rows above."""
+async def serving(
+    folder: Path, *, tokens: tuple[str, ...] = (), lost: bool = False, **state: Any
+) -> AsyncIterator[TestClient[Any, Any]]:
+    """A client of the API over the rows above; `lost`: the broker told the agent's will."""
     inventory = Inventory(folder / "inventory.db", registered=[(SITE, AGENT)])
     await inventory.open()
     store = SqliteStore(folder / "store.db", zone_of=inventory.zone)
     await store.open()
     try:
         topics = Topics(SITE, AGENT)
-        for rest, document in _documents().items():
+        will = {"status": Status(state="lost", epoch="7Q2XK9M4TB", sid=1)} if lost else {}
+        for rest, document in [*_documents().items(), *will.items()]:
             topic = parse(topics.up(rest))
             assert topic is not None
             assert inventory.take(topic, msgspec.json.encode(document)) is None

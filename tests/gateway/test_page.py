@@ -60,6 +60,14 @@ async def test_a_filter_is_in_the_address(tmp_path: Path) -> None:
     assert "No device matches the filter." in dom
 
 
+async def test_an_agent_that_is_lost_is_said_above_everything(tmp_path: Path) -> None:
+    async with serving(tmp_path, lost=True) as client:
+        url = f"{str(client.make_url('/')).rstrip('/')}/#site={SITE}"
+        dom = await browse(tmp_path, url, "--window-size=1280,900", "--dump-dom")
+    assert "Agent gw-01: lost" in dom
+    assert "2 lost" in dom
+
+
 @pytest.mark.parametrize("size", ["390,844", "2560,1440"])
 async def test_a_phone_and_a_wall_get_a_picture(tmp_path: Path, size: str) -> None:
     shot = tmp_path / "page.png"
