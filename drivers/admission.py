@@ -23,6 +23,8 @@ _log = structlog.get_logger("listener")
 _SAY_EVERY_S = 1.0
 _MOST_STRANGERS = 32
 _MOST_GUESSERS = 256
+_PER_SECOND, _BURST = 500.0, 2000.0
+"""Requests, and connections, of one address that cost nothing: more than a device that sends all its memory has."""
 _GUESSES = 20
 """Wrong secrets within a minute after which an address has to wait for the next one."""
 
@@ -80,6 +82,8 @@ class Admission:
         """Device to its host."""
         self._inside: dict[str, int] = {}
         self._guesses: dict[str, tuple[int, float]] = {}
+        self._due: dict[tuple[str, str], float] = {}
+        """When the next one of an address would be due at the steady rate, by kind."""
         self._per_address = per_address
         self._most = most
         self._clock = clock
@@ -130,12 +134,26 @@ class Admission:
         if not self.admits(host):
             self.refuse("address_not_allowed", host)
             return False
+        if self.wait_s("connection", host):
+            self.refuse("too_fast", host)
+            return False
         is_full = sum(self._inside.values()) >= self._most and host not in self._hosts.values()
         if is_full or self._inside.get(host, 0) >= self._per_address:  # who fills it shuts no configured device out
             self.refuse("too_many_connections", host)
             return False
         self._inside[host] = self._inside.get(host, 0) + 1
         return True
+
+    def wait_s(self, kind: str, host: str) -> float:
+        """Seconds that one more of an address has to wait: 0, unless it has sent far more than a device would."""
+        now, each_s = self._clock(), 1 / _PER_SECOND
+        unused = now - _BURST * each_s
+        due = max(self._due.pop((kind, host), unused), unused) + each_s
+        if len(self._due) >= _MOST_GUESSERS:
+            self._due.pop(next(iter(self._due)))  # whoever was quiet for longest
+        is_refused = kind == "connection" and due > now
+        self._due[kind, host] = due - each_s if is_refused else due  # what is sent away takes nobody's turn
+        return max(0.0, due - now)
 
     def leave(self, host: str) -> None:
         """A connection that `enter` let in has ended."""

@@ -201,6 +201,8 @@ class HttpListener:
         if connection is not None:
             connection.head_is_here(route.limit if route else 0)
         try:
+            if wait_s := self.admission.wait_s("request", host):  # a flood has the others' time, else
+                await asyncio.sleep(wait_s)
             if route is None:
                 self.admission.refuse("unknown_path", host)  # the path may be a secret with a slip in it
                 return web.Response(status=404, text="not found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import structlog
 
 from drivers.admission import Admission
@@ -92,3 +93,25 @@ def test_a_stranger_writes_nothing_into_a_terminal() -> None:
     assert counts.strangers[0].who == "A?[2J?" + "9" * 58
     assert counts.strangers[0].facts == {"push?ver": "2?4"}
     assert "\x1b" not in str(lines)
+
+
+def test_a_flood_of_one_address_is_slowed_down_and_others_are_not() -> None:
+    clock = Clock()
+    clock.s = 1000.0
+    door, counts = admission(clock)
+    assert not any(door.wait_s("request", "10.0.0.1") for _ in range(2000)), "a terminal that sends all it has"
+    waits = [door.wait_s("request", "10.0.0.1") for _ in range(8)]
+    assert waits == pytest.approx([number / 500 for number in range(1, 9)])
+    assert door.wait_s("request", "10.0.0.2") == 0
+    clock.s += 5
+    assert door.wait_s("request", "10.0.0.1") == 0
+    for number in range(2000):
+        assert door.enter("10.0.0.1"), number
+        door.leave("10.0.0.1")
+    assert not any(door.enter("10.0.0.1") for _ in range(1000))
+    assert counts.errors == {"too_fast": 1000}
+    clock.s += 0.01
+    assert door.enter("10.0.0.1"), "and it is let in as soon as its rate is right"
+    for number in range(1000):
+        door.wait_s("request", f"10.1.{number // 250}.{number % 250}")
+    assert len(door._due) <= 256
