@@ -13,6 +13,7 @@ from .scan_modbus import modbus
 from .scan_onvif import onvif
 from .scan_opcua import opcua
 from .scan_osdp import osdp
+from .scan_pjlink import pjlink
 
 app = typer.Typer(
     add_completion=False,
@@ -38,3 +39,4 @@ app.command("mbus")(mbus)
 app.command("osdp")(osdp)
 app.command("uhppote")(uhppote)
 app.command("zkteco")(zkteco)
+app.command("pjlink")(pjlink)
