@@ -20,6 +20,10 @@ from .vocabulary import vocabulary
 
 KNOWN = 0.5
 """From this score on an object is called by the vocabulary's name; below, it gets an `x_` of its own."""
+SURE_CLASS = 0.5
+"""From this confidence on the class of a group speaks for words that its names leave out."""
+UNSAID = 0.75
+"""The most confidence in a set-point that no word calls one: controllers keep readings in values too."""
 
 
 def propose(objects: Sequence[FoundObject], *, device: FoundDevice | None = None) -> Proposal:
@@ -36,12 +40,13 @@ def propose(objects: Sequence[FoundObject], *, device: FoundDevice | None = None
 
 def _equipment(prefix: str, members: Sequence[tuple[FoundObject, str]], device: FoundDevice) -> Equipment:
     """One group: its points once without and once with what its class says."""
-    first = [_best(found, leaf, prefix, None) for found, leaf in members]
+    first = [_best(found, leaf, prefix) for found, leaf in members]
     around = 1.5 if prefix else 3.0
     texts = [(prefix, 3.0), *((text, around) for text in (device.name, device.model, device.description))]
     texts += [(text, 3.0) for text in _label_stems([found.label for found, _ in members])]
     cls, confidence, reason = class_of(texts, [match.point.id for match in first if match and match.score >= KNOWN])
-    points = [_point(found, leaf, prefix, cls) for found, leaf in members]
+    speaks = cls if confidence >= SURE_CLASS else None
+    points = [_point(found, leaf, prefix, cls, context_of(prefix, speaks)) for found, leaf in members]
     return Equipment(
         _slug(prefix) or _slug(device.name) or cls, cls, prefix, tuple(_unique(points)), confidence, reason
     )
@@ -57,8 +62,8 @@ def _label_stems(labels: Sequence[str]) -> list[str]:
     return [low[:same]]
 
 
-def _best(found: FoundObject, leaf: str, prefix: str, cls: str | None) -> Match | None:
-    ranked = _ranked(evidence(found, leaf, context_of(prefix, cls), own_words(prefix)))
+def _best(found: FoundObject, leaf: str, prefix: str) -> Match | None:
+    ranked = _ranked(evidence(found, leaf, context_of(prefix, None), own_words(prefix)))
     return ranked[0] if ranked else None
 
 
@@ -67,8 +72,8 @@ def _ranked(seen: Evidence) -> tuple[Match, ...]:
     return tuple(matches(seen))
 
 
-def _point(found: FoundObject, leaf: str, prefix: str, cls: str) -> ProposedPoint:
-    seen = evidence(found, leaf, context_of(prefix, cls), own_words(prefix))
+def _point(found: FoundObject, leaf: str, prefix: str, cls: str, context: frozenset[str]) -> ProposedPoint:
+    seen = evidence(found, leaf, context, own_words(prefix))
     ranked = _ranked(seen)
     if not ranked or ranked[0].score < KNOWN:
         return _own(found, leaf, prefix, cls, seen, ranked)
@@ -91,9 +96,10 @@ def _point(found: FoundObject, leaf: str, prefix: str, cls: str) -> ProposedPoin
 
 
 def confidence(ranked: Sequence[Match]) -> float:
-    """How sure the first of the matches is: its score, less where the second is near."""
+    """How sure the first of the matches is: its score, less where the second is near or nothing says that it is a set-point."""
     lead = ranked[0].score - (ranked[1].score if len(ranked) > 1 else 0.0)
-    return round(min(0.99, ranked[0].score * (0.85 + 0.15 * min(1.0, lead / 0.2))), 2)
+    most = UNSAID if "setpoint" in ranked[0].implied else 0.99
+    return round(min(most, ranked[0].score * (0.85 + 0.15 * min(1.0, lead / 0.2))), 2)
 
 
 def reason(found: FoundObject, seen: Evidence, match: Match) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -84,7 +85,7 @@ def dictionary() -> Words:
 
 
 _STOREY = re.compile(r"(?i)(?<![0-9])[0-9]{1,2}(st|nd|rd|th)[ _-]*(floor|foor|flr|fl)(?![a-z])")
-_CHUNKS = re.compile(r"[A-Za-z0-9]+|[\u4e00-\u9fff]+")
+_CHUNKS = re.compile(r"[A-Za-z0-9]+|[\u4e00-\u9fff]+|[^\W\d_\u4e00-\u9fff]+")
 _KEPT = re.compile(r"(?i)(co2|no2|h2o|pm2[._]?5|pm10|pm1)")
 """Words with a digit in them."""
 _PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[a-z]+|[A-Z]+|[0-9]+")
@@ -100,9 +101,17 @@ _SUFFIX_ONE = frozenset("tphsfcoa")
 def tokens(text: str) -> tuple[Token, ...]:
     """The tokens of a name or description, in order; digits and noise left out."""
     found: list[Token] = []
-    for chunk in _CHUNKS.findall(_phrased(text)):
+    for chunk in _CHUNKS.findall(_phrased(_folded(text))):
         found += _chunk(chunk) if chunk.isascii() else _ideographs(chunk)
     return tuple(found)
+
+
+def _folded(text: str) -> str:
+    """Without accents, as the dictionary writes its words: Außen is aussen, Kühl is kuhl, départ is depart."""
+    if text.isascii():
+        return text
+    whole = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    return "".join(char for char in whole if not unicodedata.combining(char))
 
 
 def _phrased(text: str) -> str:
@@ -114,15 +123,20 @@ def _phrased(text: str) -> str:
 
 
 def _ideographs(text: str) -> list[Token]:
-    """Chinese has no spaces: the longest words that the dictionary has, from the left."""
+    """Chinese has no spaces: the longest words that the dictionary has, from the left. What lies between is one unknown word."""
     words = dictionary()
     found: list[Token] = []
+    unknown = ""
     while text:
-        size = next((size for size in range(min(8, len(text)), 0, -1) if text[:size] in words.readings), 1)
-        piece, text = text[:size], text[size:]
-        if piece in words.readings:
-            found.append(Token(piece, words.readings[piece]))
-    return found
+        size = next((size for size in range(min(8, len(text)), 0, -1) if text[:size] in words.readings), 0)
+        piece, text = text[: size or 1], text[size or 1 :]
+        if not size:
+            unknown += piece
+            continue
+        found += [Token(unknown, ())] if unknown else []
+        unknown = ""
+        found.append(Token(piece, words.readings[piece]))
+    return found + ([Token(unknown, ())] if unknown else [])
 
 
 def numbers(text: str) -> tuple[int, ...]:

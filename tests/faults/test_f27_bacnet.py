@@ -37,7 +37,7 @@ from tests.edge_agent.poll_world import Recorder, device
 
 POLL_S = 0.2
 MIDNIGHT_S = 1_772_409_600
-"""The hour in the air-handling unit, whatever it is here (2026-03-02 00:00 UTC): it has just been switched off, its values move."""
+"""The hour in the air-handling unit, whatever it is here (2026-03-02 00:00 UTC): it was just switched off, its values move."""
 AHU, OTHER = 1001, 7
 
 
