@@ -96,7 +96,7 @@ def read_yaml(path: Path, *, shown: str | None = None, error: type[ConfigError] 
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as cause:
-        raise error("there is no such file", where=name, next_step="check the path") from cause
+        raise error("there is no such file", where=str(path), next_step="check the path") from cause
     except OSError as cause:
         raise error(
             f"it cannot be read ({cause.strerror})", where=name, next_step="check its permissions and owner"

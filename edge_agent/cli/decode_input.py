@@ -1,8 +1,8 @@
 """Bytes for `plantroom decode`: hexadecimal text as people paste it; standard input that is such text, or bytes as they are.
 
 Text: digits of either case with spaces, line ends, commas, semicolons, colons, dashes, bars, dots, brackets or quotes between
-them, `0x` or `\\x` before each byte or before all. Standard input is taken for bytes as they are where one of its first is no
-printable character: no right frame of a field protocol is made of printable characters alone.
+them, `0x` or `\\x` before each byte or before all, `h` behind each. Standard input is taken for bytes as they are where one of
+its first is no printable character: no right frame of a field protocol is made of printable characters alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _ENOUGH = 16
 """So many printable characters at the begin of standard input make it text."""
 _SHORT = re.compile(rb"(?<![0-9a-fA-F])(?:0x|\\x)([0-9a-f])(?![0-9a-fx])", re.I)
 _PREFIX = re.compile(rb"0x|\\x", re.I)
+_SUFFIX = re.compile(rb"\b0?([0-9a-f]{2})h\b", re.I)
 _LONGEST_WORD = 64
 _NO_DIGIT = re.compile(rb"[^0-9a-fA-F]")
 _NO_TEXT = re.compile(rb"[^\t\r\n\f\v\x20-\x7e]")
@@ -50,6 +51,8 @@ class HexText:
         text, self._rest = text[:cut], text[cut:]
         if b"x" in text or b"X" in text:
             text = _PREFIX.sub(b"", _SHORT.sub(rb"0\1", text))
+        if b"h" in text or b"H" in text:
+            text = _SUFFIX.sub(rb"\1", text)
         digits = text.translate(None, _BETWEEN)
         if wrong := _NO_DIGIT.search(digits):
             byte = wrong[0][0]

@@ -72,6 +72,8 @@ FORMS: dict[str, Callable[[bytes], str]] = {
     "lines of C": lambda data: ",\n\t".join(f"0x{byte:02x}" for byte in data),
     "a string": lambda data: '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"',
     "lines": lambda data: "\r\n".join(data[at : at + 3].hex() for at in range(0, len(data), 3)),
+    "as in manuals": lambda data: " ".join(f"{byte:02X}H" for byte in data),
+    "an assembler's": lambda data: ", ".join(f"{'0' if byte > 0x9F else ''}{byte:02x}h" for byte in data),
     "a list": lambda data: str([f"{byte:02X}" for byte in data]),
 }
 
