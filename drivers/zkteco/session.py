@@ -227,19 +227,26 @@ class ZktecoSession:
         if visit.method == "GET" and not table:
             return Answer(self._handshake(terminal).encode())
         lines = protocol.lines_of(visit.body)
-        if table == "ATTLOG":
-            return await self._store(terminal, table, visit, lines, protocol.attlog_of)
+        if table == "ATTLOG":  # where some write the other protocol's lines
+            return await self._store(
+                terminal, table, visit, lines, lambda line: protocol.attlog_of(line) or protocol.rtlog_of(line)
+            )
         if table == "OPERLOG":
             return await self._store(terminal, table, visit, lines, protocol.oplog_of)
-        if table == "rtlog" or visit.query.get("tablename") == "transaction":
-            return await self._store(terminal, table, visit, lines, protocol.rtlog_of)
+        name = visit.query.get("tablename", "")[:32]
+        counted = Answer(f"{name}={visit.query.get('count', str(len(lines)))[:8]}".encode())
+        if table == "rtlog" or name == "transaction":
+            found = await self._store(terminal, "rtlog", visit, lines, protocol.rtlog_of)
+            return counted if name and found.status == 200 else found
         if table == "rtstate":
             self._state(terminal, lines)
         elif table == "options":
             terminal.learn(protocol.options_of(visit.body))
-        elif table == "tabledata":  # users and templates: said to be taken, and not looked at
-            name, count = visit.query.get("tablename", ""), visit.query.get("count", str(len(lines)))
-            return Answer(f"{name[:32]}={count[:8]}".encode())
+        elif "tabledata" in (
+            table,
+            visit.query.get("type"),
+        ):  # users and templates: said to be taken, and not looked at
+            return counted
         return _OK
 
     async def _store(

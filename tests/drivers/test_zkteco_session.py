@@ -420,3 +420,26 @@ async def test_names_in_gb2312_stop_no_record() -> None:
         visit = Visit("127.0.0.1", "POST", "/iclock/cdata", {"SN": SERIAL, "table": "OPERLOG"}, {}, body, {})
         assert (await here.session._cdata(visit)).body == b"OK: 2"
         assert [each.data["id"] for each in here.told] == ["tamper"]
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [
+        ({"table": "tabledata", "tablename": "transaction", "count": "1"}, b"transaction=1"),
+        ({"type": "tabledata", "cmdid": "1", "tablename": "transaction", "count": "1"}, b"transaction=1"),
+        ({"type": "tabledata", "cmdid": "1", "tablename": "user", "count": "1"}, b"user=1"),
+        ({"type": "count", "cmdid": "1", "tablename": "user"}, b"OK"),
+        ({"table": "rtlog"}, b"OK"),
+        ({"table": "ATTLOG"}, b"OK: 1"),
+    ],
+)
+async def test_uploads_are_answered_as_the_document_has_it(query: dict[str, str], answer: bytes) -> None:
+    line = (
+        "time=2026-11-23 08:00:00\tpin=1\tcardno=1233447\teventaddr=1\tevent=0\tinoutstatus=0\tverifytype=4\tindex=353"
+    )
+    async with world(security=True) as here:
+        await here.listen()
+        visit = Visit("127.0.0.1", "POST", "/iclock/querydata", {"SN": SERIAL} | query, {}, line.encode(), {})
+        assert (await here.session._cdata(visit)).body == answer
+        assert len(here.told) == (query.get("tablename") != "user")
+        assert here.session.counts.errors == {}
