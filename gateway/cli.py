@@ -127,7 +127,7 @@ def show(
 
 @deadletter.command()
 def replay(
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Which ones.")] = None,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="ID", help="Which ones.")] = None,
     config: _File = _DEFAULT,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,

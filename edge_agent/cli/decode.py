@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def command(
-    protocol: Annotated[str, typer.Argument(help="The protocol, as modbus-rtu; `list` names them all.")],
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="As modbus-rtu; `list` names them all.")],
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[HEX | -]", help="Bytes as hexadecimal text in any usual form; - reads standard input.",
+            metavar="HEX | -", help="Bytes as hexadecimal text in any usual form; - reads standard input.",
             show_default="-",
         ),
     ] = None,
@@ -47,7 +47,7 @@ def command(
         names = ", ".join(FRAME_DECODERS)
         if as_json:
             print(json.dumps({"ok": False, "error": "protocol", "expected": names, "got": protocol}))
-        raise typer.BadParameter(f"there is no decoder for {protocol!r}; use one of {names}", param_hint="protocol")
+        raise typer.BadParameter(f"there is no decoder for {protocol!r}; use one of {names}", param_hint="PROTOCOL")
     decoder = load_frame_decoder(protocol)
     text = " ".join(data or ["-"])
     chunks = standard_input(is_binary=binary) if text == "-" else from_hex(text.encode())

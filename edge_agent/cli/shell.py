@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -83,6 +84,7 @@ def _call(target: Any, name: str, argv: list[str]) -> object:
         app.command(name)(target)
         target = app
     command = typer.main.get_command(target)
+    _flow(command)
     try:
         return command.main(
             args=argv, prog_name=f"plantroom {name}", standalone_mode=False, help_option_names=["-h", "--help"]
@@ -94,6 +96,13 @@ def _call(target: Any, name: str, argv: list[str]) -> object:
     except _click_error() as error:
         error.show()
         return error.exit_code
+
+
+def _flow(command: Any) -> None:
+    """Paragraphs of help without the line ends of the source: typer keeps them in all but the first."""
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
+    for each in getattr(command, "commands", {}).values():
+        _flow(each)
 
 
 def _click_error() -> type[Any]:

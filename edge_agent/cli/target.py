@@ -84,7 +84,7 @@ Kind = Annotated[
 ]
 Order = Annotated[str, typer.Option("--word-order", rich_help_panel=RAW, help="ABCD, CDAB, BADC or DCBA.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Take the device DEVICE from this agent.yaml.")]
-DeviceId = Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="A device of the configuration.")]
+DeviceId = Annotated[str | None, typer.Argument(metavar="DEVICE", help="A device of the configuration.")]
 Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="How long to wait for an answer.", min=0.01, max=60)
 ]
