@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from device_profiles.bacnet import OBJECT_NAMES
 
-from . import codec, frame, names, values
+from . import codec, frame, names, services, values
 from .codec import Ref
 from .frame import Frame
 from .tags import BacnetError
 
-_CONFIRMED = {
-    1: "ConfirmedCOVNotification", 5: "SubscribeCOV", 12: "ReadProperty", 14: "ReadPropertyMultiple", 15: "WriteProperty",
-    16: "WritePropertyMultiple", 17: "DeviceCommunicationControl", 20: "ReinitializeDevice", 26: "ReadRange",
-    28: "SubscribeCOVProperty",
-}  # fmt: skip
-_UNCONFIRMED = {
-    0: "I-Am", 1: "I-Have", 2: "UnconfirmedCOVNotification", 6: "TimeSynchronization", 7: "Who-Has", 8: "Who-Is",
-    9: "UTCTimeSynchronization",
-}  # fmt: skip
 _NETWORK = {
-    0: "Who-Is-Router-To-Network", 1: "I-Am-Router-To-Network", 3: "Reject-Message-To-Network", 18: "What-Is-Network-Number",
-    19: "Network-Number-Is",
+    0: "Who-Is-Router-To-Network", 1: "I-Am-Router-To-Network", 2: "I-Could-Be-Router-To-Network",
+    3: "Reject-Message-To-Network", 4: "Router-Busy-To-Network", 5: "Router-Available-To-Network",
+    6: "Initialize-Routing-Table", 7: "Initialize-Routing-Table-Ack", 8: "Establish-Connection-To-Network",
+    9: "Disconnect-Connection-To-Network", 10: "Challenge-Request", 11: "Security-Payload", 12: "Security-Response",
+    13: "Request-Key-Update", 14: "Update-Key-Set", 15: "Update-Distribution-Key", 16: "Request-Master-Key",
+    17: "Set-Master-Key", 18: "What-Is-Network-Number", 19: "Network-Number-Is",
 }  # fmt: skip
 _BVLC = (
     "BVLC-Result", "Write-Broadcast-Distribution-Table", "Read-Broadcast-Distribution-Table",
@@ -58,10 +53,7 @@ def control_name(heard: Frame) -> str:
 
 def service_name(heard: Frame) -> str:
     """The name of the service that an APDU asks for or answers."""
-    number = heard.service or 0
-    if heard.pdu_type == frame.UNCONFIRMED:
-        return _UNCONFIRMED.get(number, f"unconfirmed service {number}")
-    return _CONFIRMED.get(number, f"service {number}")
+    return services.name_of(frame.CONFIRMED if heard.pdu_type is None else heard.pdu_type, heard.service or 0)
 
 
 def _words(heard: Frame) -> str:

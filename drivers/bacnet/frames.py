@@ -14,7 +14,7 @@ from itertools import pairwise
 from device_profiles.bacnet import OBJECT_NAMES
 from drivers.frames import MORE, NOTHING, Frame, Matched, Part, Reject, Scanner, Value
 
-from . import codec, explain, frame, names, tags, values
+from . import codec, explain, frame, names, services, tags, values
 from .codec import Element, Ref, Result
 from .tags import BacnetError
 
@@ -32,6 +32,7 @@ _PDU_TYPES = (
 _TYPES = (
     "null", "boolean", "unsigned", "signed", "real", "double", "octets", "text", "bits", "enumerated", "date", "time", "object",
 )  # fmt: skip
+_ASKING = frozenset((codec.READ_PROPERTY, codec.READ_MULTIPLE, codec.WRITE_PROPERTY, codec.SUBSCRIBE_COV))
 _MOST_TAGS = 512
 """Tags of one datagram that are told apart in its parts; the rest is one part."""
 
@@ -153,12 +154,12 @@ def _body(heard: frame.Frame) -> tuple[tuple[Value, ...], dict[str, object]]:
     if kind == frame.UNCONFIRMED and service == codec.WHO_IS:
         low, high = codec.decode_who_is(body)
         return (), {"from_device": low, "to_device": high}
-    return _request(service, body) if kind == frame.CONFIRMED else ((), {})
+    if kind == frame.CONFIRMED and service in _ASKING:
+        return _request(service, body)
+    return (), services.fields_of(kind, service or 0, body)
 
 
 def _request(service: int | None, body: bytes) -> tuple[tuple[Value, ...], dict[str, object]]:
-    if service not in (codec.READ_PROPERTY, codec.READ_MULTIPLE, codec.WRITE_PROPERTY, codec.SUBSCRIBE_COV):
-        return (), {}
     elements, _ = tags.read_elements(body, 0, len(body))
     if service == codec.READ_MULTIPLE:
         asked = []

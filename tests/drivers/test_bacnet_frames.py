@@ -128,6 +128,43 @@ def test_what_is_none_says_why(octets: bytes, error: str, words: str) -> None:
     assert words in found.detail
 
 
+SHOWN = [
+    ("00 05 0f 1c 09 12 1c 00 00 00 0a 29 01 39 3c 4e 09 55 4f 5c 3f 80 00 00", "SubscribeCOVProperty",
+     {"process": 18, "object": "analog-input:10", "confirmed": True, "seconds": 60, "increment": 1.0}),
+    ("00 04 05 11 09 05 19 01 2d 08 00 23 65 67 62 64 66 21", "DeviceCommunicationControl",
+     {"minutes": 5, "state": 1, "password": "(not shown)"}),
+    ("00 04 02 14 09 01 1d 09 00 41 62 43 64 45 66 67 68", "ReinitializeDevice", {"state": 1, "password": "(not shown)"}),
+    ("00 04 55 12 09 19 19 08 2e 44 42 90 cc cd 2f", "ConfirmedPrivateTransfer", {"vendor": 25, "service": 8}),
+    ("00 02 01 1d 0c 00 00 00 01", "GetEventInformation", None),
+    ("10 07 3d 07 00 4f 41 54 65 6d 70", "Who-Has", {"name": "OATemp"}),
+    ("10 01 c4 02 00 00 08 c4 00 00 00 03 75 07 00 4f 41 54 65 6d 70", "I-Have",
+     {"values": ["device:8", "analog-input:3", "OATemp"]}),
+    ("10 06 a4 5c 0b 11 02 b4 16 2d 1e 46", "TimeSynchronization", None),
+    ("10 0a 09 17 19 08 2e 09 0c 2c 44 86 00 00 2f", "WriteGroup", {"group": 23, "priority": 8}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("apdu", "service", "facts"), SHOWN)
+def test_parameters_of_rare_services(apdu: str, service: str, facts: dict[str, object] | None) -> None:
+    found = only(datagram(bytes.fromhex(apdu)))
+    assert found.control is not None
+    assert found.control.endswith(f" {service}")
+    assert found.facts
+    for name, value in (facts or {}).items():
+        assert found.facts[name] == value
+    assert "egbdf" not in str(found.facts)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(0, 34), (1, 15)])
+def test_every_service_of_the_standard_has_a_name(kind: int, count: int) -> None:
+    for number in range(count):
+        head = bytes((0x10, number)) if kind else bytes((0x00, 0x05, 0x01, number))
+        [found] = decoded(datagram(head))
+        if isinstance(found, Frame):  # some must have parameters
+            assert found.control is not None
+            assert "service" not in found.control
+
+
 @given(st.binary(max_size=80), st.booleans())
 def test_any_octets_are_told_and_can_be_written_as_json(rest: bytes, is_apdu: bool) -> None:
     data = datagram(rest, b"\x01\x00") if is_apdu else rest
