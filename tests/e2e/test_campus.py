@@ -140,11 +140,20 @@ def test_its_devices_are_at_least_those_that_were_promised(running: Running) -> 
     assert "waveshare-relay-8ch-d" in running.models.values()
 
 
-def test_a_part_that_ends_by_itself_is_named(running: Running) -> None:
+def test_an_agent_that_was_killed_is_started_again_and_another_part_is_named(running: Running) -> None:
     """The last test: the campus is not whole after it."""
-    running.campus.check()
-    agent = running.campus.program("agent").process
-    agent.kill()
-    agent.wait(WAIT_S)
-    with pytest.raises(PlantroomError, match=r"agent: ended by itself \(it ended with code -9\).*see .*agent\.log"):
-        running.campus.check()
+    campus = running.campus
+    campus.check()
+    _kill(running, "agent")
+    campus.check()
+    assert campus.restarts == 1
+    assert campus.program("agent").process.poll() is None
+    _kill(running, "broker")
+    with pytest.raises(PlantroomError, match=r"broker: ended by itself \(it ended with code -9\).*see .*broker\.log"):
+        campus.check()
+
+
+def _kill(running: Running, part: str) -> None:
+    process = running.campus.program(part).process
+    process.kill()
+    process.wait(WAIT_S)
