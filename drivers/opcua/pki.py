@@ -1,7 +1,8 @@
 """Certificates of an OPC UA link: our own, made when absent, and the trust list of servers (OPC 10000-12, 7).
 
-A folder holds `own/`, `trusted/` and `rejected/`. A server is trusted when its certificate lies in `trusted/`, or when the one
-that issued it does; an unknown one is written to `rejected/`, to be moved by a person who knows. Blocking: called in a thread.
+A folder holds `own/`, `trusted/` and `rejected/`. A server is trusted when its certificate lies in `trusted/` (or its `certs/`),
+or when the one that issued it does, and when no revocation list names it (revocation.py). An unknown one is written to `rejected/`,
+to be moved by a person who knows. Blocking: called in a thread.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from device_profiles.errors import ConfigError, LinkRefused
 from drivers.base import LinkConfig
+
+from . import revocation
 
 _KEY_BITS = 2048
 _VALID_DAYS = 3650
@@ -206,13 +209,19 @@ def check_server(link: LinkConfig, chain: bytes | None, application_uri: str | N
         if not any(_has_issued(issuer, certificate, now) for issuer in trusted):
             raise _untrusted(link, certificate, where)
         _check_host(certificate, link.host, where)
+    taken_back = revocation.revoking(certificate, folder_of(link) / "trusted", trusted, now)
+    if taken_back is not None:
+        step = "have a new certificate issued for the server, and find out why this one was taken back"
+        raise LinkRefused(f"the server's certificate is revoked by {taken_back}", where=where, next_step=step)
     _check_uri(certificate, application_uri, where)
     return certificate
 
 
 def _trusted(folder: Path) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+    for path in sorted([*folder.glob("*"), *folder.glob("certs/*")]):
+        if path.is_dir() or path.suffix == ".crl":
+            continue
         try:
             found.append(load_certificate(path.read_bytes()))
         except (OSError, *_BAD_FILE) as error:
