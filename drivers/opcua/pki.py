@@ -1,7 +1,7 @@
 """Certificates of an OPC UA link: our own, made when absent, and the trust list of servers (OPC 10000-12, 7).
 
 A folder holds `own/`, `trusted/` and `rejected/`. A server is trusted when its certificate lies in `trusted/` (or its `certs/`),
-or when the one that issued it does, and when no revocation list names it (revocation.py). An unknown one is written to `rejected/`,
+or when the one that issued it does, and no revocation list names it (revocation.py). An unknown one is written to `rejected/`,
 to be moved by a person who knows. Blocking: called in a thread.
 """
 
