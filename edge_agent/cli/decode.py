@@ -34,7 +34,8 @@ def command(
 ) -> None:  # fmt: skip
     """Decode frames. Exit code 1 when something in the input is no right frame, 2 when the input is no bytes at all.
 
-    Standard input may be hexadecimal text or the bytes themselves: it is the latter where one of its first is not printable.
+    Standard input may be hexadecimal text, the bytes themselves (where one of its first is not printable), or a trace of
+    JSON lines (.osdpcap).
     """
     from drivers.registry import FRAME_DECODERS, load_frame_decoder
 

@@ -2,11 +2,13 @@
 
 Text: digits of either case with spaces, line ends, commas, semicolons, colons, dashes, bars, dots, brackets or quotes between
 them, `0x` or `\\x` before each byte or before all, `h` behind each. Standard input is taken for bytes as they are where one of
-its first is no printable character: no right frame of a field protocol is made of printable characters alone.
+its first is no printable character: no right frame of a field protocol is made of printable characters alone. Lines of JSON are a
+trace (`.osdpcap` of SIA's OSDP tools): each one's `data` is such text.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -21,7 +23,9 @@ _SHORT = re.compile(rb"(?<![0-9a-fA-F])(?:0x|\\x)([0-9a-f])(?![0-9a-fx])", re.I)
 _PREFIX = re.compile(rb"0x|\\x", re.I)
 _SUFFIX = re.compile(rb"\b0?([0-9a-f]{2})h\b", re.I)
 _LONGEST_WORD = 64
+_LONGEST_LINE = 1 << 20
 _NO_DIGIT = re.compile(rb"[^0-9a-fA-F]")
+_TRACE = re.compile(rb'\s*\{\s*"')
 _NO_TEXT = re.compile(rb"[^\t\r\n\f\v\x20-\x7e]")
 
 
@@ -77,6 +81,36 @@ def _whole(text: bytes) -> int:
     return last - 1 if last > begin + 1 else begin + (len(text) - begin - 2) // 2 * 2
 
 
+class Trace:
+    """Lines of JSON, each an object whose `data` is hexadecimal text, that come in portions."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._lines = 0
+
+    def take(self, text: bytes, *, is_end: bool = False) -> Iterator[bytes]:
+        """The bytes of the lines that are whole by now. Raises NotBytes."""
+        *lines, self._rest = (self._rest + text + b"\n" * is_end).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE:
+            raise NotBytes(
+                f"line {self._lines + len(lines) + 1} of the trace is longer than {_LONGEST_LINE} characters"
+            )
+        for line in lines:
+            self._lines += 1
+            if line.strip():
+                yield from self._bytes_of(line)
+
+    def _bytes_of(self, line: bytes) -> Iterator[bytes]:
+        try:
+            data = json.loads(line)["data"].encode()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise NotBytes(f"line {self._lines} of the trace is no JSON object with a text `data`") from None
+        try:
+            yield from from_hex(data)
+        except NotBytes as error:
+            raise NotBytes(f"line {self._lines} of the trace: {error}") from None
+
+
 def standard_input(*, is_binary: bool) -> Iterator[bytes]:
     """Standard input's bytes as they come. Raises NotBytes; an OSError where it cannot be read."""
     begin = b""
@@ -85,7 +119,7 @@ def standard_input(*, is_binary: bool) -> Iterator[bytes]:
             break
         begin += chunk
         is_binary = _NO_TEXT.search(begin) is not None
-    text = HexText()
+    text = Trace() if _TRACE.match(begin) else HexText()
     if is_binary:
         yield begin
     else:

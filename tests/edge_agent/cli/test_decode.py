@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from edge_agent.cli import invoke
 from edge_agent.cli.decode_input import HexText
 
+TRACE = """{ "timeSec" : "1", "io" : "in", "data" : " %s" }
+{ "timeSec" : "1", "io" : "in", "data" : " %s" }
+"""
 GOOD, WRONG = "010300000001840a", "010300000001aaaa"
 
 
@@ -95,6 +98,10 @@ def test_hexadecimal_text_in_every_form_however_it_is_cut(form: str, data: bytes
         (GOOD.encode(), ["modbus-rtu"], 0, None),
         (b"01 03 zz", ["modbus-rtu"], 2, "input"),
         (b"hello", ["dlt645-2007", "--binary"], 1, "noise"),
+        ((TRACE % ("01 03 00 00", "00 01 84 0a")).encode(), ["modbus-rtu"], 0, None),
+        ((TRACE % ("01 03 00 00", "00 01 84 0z")).encode(), ["modbus-rtu"], 2, "input"),
+        (b'{"data": 5}', ["modbus-rtu"], 2, "input"),
+        (b'{"data": "01', ["modbus-rtu"], 2, "input"),
     ],
 )
 def test_bytes_are_told_from_text(
