@@ -42,9 +42,9 @@ async def test_the_onvif_client_of_npm_reads_our_camera_and_hears_it() -> None:
     async with OnvifCamera(password="s3cret") as camera:
 
         async def move() -> None:
-            while True:
-                camera.happen("motion", not camera.active["motion"])
-                await asyncio.sleep(0.1)
+            while not camera.subscriptions:
+                await asyncio.sleep(0.005)
+            camera.happen("motion", True)
 
         moving = asyncio.create_task(move(), name="moving")
         try:
