@@ -1,5 +1,7 @@
 """What holds for every test: no example of a property test fails because the machine was busy."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -59,6 +61,12 @@ SLOW = frozenset(
     }
 )
 """Files of many processes, kills or seconds. `make test` leaves them to `make slow`; CI runs both."""
+
+
+def pytest_configure() -> None:
+    """What a shell without job control starts in the background ignores Ctrl-C, and so does all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
