@@ -82,6 +82,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         with Listener(site.broker_port, TOPICS.up("#")) as centre:
             site.start_agent(document)
             until(lambda: BOARD in site.ask("latest"), "the board's first reading")
+            until(lambda: b'"online"' in (centre.last(TOPICS.up("status")) or b""), "the agent to listen to commands")
             yield Plant(site, centre)
 
 
