@@ -181,10 +181,11 @@ def small(tmp_path: Path) -> Iterator[tuple[Site, Board, Panel, Centre]]:
     board, panel, topics = Board(), Panel(), Topics(SITE, AGENT)
     with contextlib.closing(board), contextlib.closing(panel), Site(tmp_path) as site:
         site.start_broker()
-        with Listener(site.broker_port, topics.up("cmd/#")) as listener:
+        with Listener(site.broker_port, topics.up("cmd/#"), topics.up("status")) as listener:
             site.start_agent(small_site(tmp_path, board, panel, site))
             until(panel.is_open.is_set, "the panel's link")
             until(lambda: "barrier-1" in site.ask("latest"), "the board's first reading")
+            until(lambda: b'"online"' in (listener.last(topics.up("status")) or b""), "the agent to listen to commands")
             yield site, board, panel, Centre(topics, listener)
 
 
