@@ -1,6 +1,8 @@
 """What holds for every test: no example of a property test fails because the machine was busy."""
 
+import gc
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -63,6 +65,11 @@ SLOW = frozenset(
 """Files of many processes, kills or seconds. `make test` leaves them to `make slow`; CI runs both."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A run without the slow ones does not import them."""
+    return True if collection_path.name in SLOW and config.option.markexpr == "not slow" else None
+
+
 def pytest_configure() -> None:
     """What a shell without job control starts in the background ignores Ctrl-C, and so does all that it starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -73,3 +80,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and items live to the end: the collector need not walk over them again and again."""
+    gc.collect()
+    gc.freeze()

@@ -8,12 +8,12 @@ import pytest
 
 from device_profiles.bacnet import ABBREVIATIONS
 from device_profiles.errors import ProfileError
-from device_profiles.library import SHIPPED, Library
+from device_profiles.library import Library
 from device_profiles.schema import Bacnet
 from device_profiles.vocabulary import vocabulary
 from firmware_sim.bacnet.models import Row, load_model
+from tests.shipped import LIBRARY
 
-LIBRARY = Library([SHIPPED])
 MODELS = {
     "generic-bacnet-ahu": ("bacnet-ahu", ""),
     "generic-bacnet-fcu": ("bacnet-fcu", ""),

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import Acquisition
 from device_profiles.yamlfile import read_yaml
 from drivers.base import Address, LinkConfig, WireCount
@@ -23,9 +22,9 @@ from drivers.isapi.messages import message_of
 from drivers.listening import Listened
 from edge_agent.model import Device
 from edge_agent.normalize import Normalizer
+from tests.shipped import LIBRARY
 
 CAPTURES = Path(__file__).parents[1] / "captures"
-LIBRARY = Library([SHIPPED])
 OURS = ("isapi", "rest")
 NOW_MS = 1_795_355_245_000
 

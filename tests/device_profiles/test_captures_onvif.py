@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from device_profiles.library import SHIPPED, Library
 from device_profiles.yamlfile import read_yaml
 from drivers.base import Address, WireCount
 from drivers.document import parse_xml
 from drivers.listening import Listened
 from drivers.onvif.happening import Happening, messages_of
+from tests.shipped import LIBRARY
 
 CAPTURES = Path(__file__).parents[1] / "captures"
-LIBRARY = Library([SHIPPED])
 
 
 @pytest.mark.parametrize("path", sorted(CAPTURES.glob("*-onvif.yaml")), ids=lambda path: path.stem)

@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
 from device_profiles.yamlfile import read_yaml
 from drivers.base import Address, Limits, LinkConfig, ListenLink
 from drivers.listening import Listened, Occurrence
 from drivers.zkteco.driver import ZktecoDriver
 from drivers.zkteco.session import ZktecoSession
+from tests.shipped import LIBRARY
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 
@@ -36,7 +36,7 @@ async def store(session: ZktecoSession, told: list[Occurrence]) -> None:
 
 @pytest.mark.parametrize(("profile_id", "frame"), list(frames()))
 async def test_an_upload_is_what_its_document_says(profile_id: str, frame: dict[str, Any]) -> None:
-    profile, device = Library([SHIPPED]).get(profile_id), Address("3383154200002", "door-1")
+    profile, device = LIBRARY.get(profile_id), Address("3383154200002", "door-1")
     own = ListenLink(allow=("127.0.0.1",), silent_s=60)
     link = LinkConfig(id="push", kind="http-listen", host="127.0.0.1", port=0, timeout_s=1, listen=own)
     told: list[Occurrence] = []

@@ -8,29 +8,27 @@ import pytest
 
 from device_profiles.catalogue import CAPTURES, TARGET, catalogue, main, proof
 from device_profiles.errors import ProfileError
-from device_profiles.library import SHIPPED, Library
-
-SHIPPED_LIBRARY = Library([SHIPPED])
+from tests.shipped import LIBRARY
 
 
 def test_the_committed_catalogue_is_fresh(capsys: pytest.CaptureFixture[str]) -> None:
-    assert TARGET.read_text(encoding="utf-8") == catalogue(SHIPPED_LIBRARY, CAPTURES)
+    assert TARGET.read_text(encoding="utf-8") == catalogue(LIBRARY, CAPTURES)
     assert main(["--check"]) == 0
     assert main(["--what"]) == 2
 
 
 def test_every_profile_has_a_row_with_its_file() -> None:
-    text = catalogue(SHIPPED_LIBRARY, CAPTURES)
-    for profile in SHIPPED_LIBRARY.all():
+    text = catalogue(LIBRARY, CAPTURES)
+    for profile in LIBRARY.all():
         assert (
             text.count(f"| [{profile.name}](device_profiles/profiles/{profile.class_}/{profile.profile}.yaml) |") == 1
         )
 
 
 def test_without_captures_everything_is_unproven(tmp_path: Path) -> None:
-    text = catalogue(SHIPPED_LIBRARY, tmp_path)
+    text = catalogue(LIBRARY, tmp_path)
     assert "0 proven" in text
-    assert text.count("| *unproven* |") == len(SHIPPED_LIBRARY.files)
+    assert text.count("| *unproven* |") == len(LIBRARY.files)
 
 
 def test_the_best_evidence_is_named(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from device_profiles.library import SHIPPED, Library
 from device_profiles.schema import Profile
+from tests.shipped import LIBRARY
 
-PROFILES = [profile for profile in Library([SHIPPED]).all() if profile.events]
+PROFILES = [profile for profile in LIBRARY.all() if profile.events]
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.profile)

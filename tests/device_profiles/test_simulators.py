@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import Acquisition
 from device_profiles.resolve import points_of
 from device_profiles.schema import Profile
@@ -18,8 +17,8 @@ from edge_agent.normalize import Normalizer
 from firmware_sim.device import Device
 from firmware_sim.devices import MODELS, build
 from firmware_sim.registers import F32, F64, Cell
+from tests.shipped import LIBRARY
 
-LIBRARY = Library([SHIPPED])
 NOON = 1_795_334_400.0
 """2026-11-22 12:00 UTC: the sun shines and people work."""
 SLUGS = sorted(set(MODELS) & set(LIBRARY.files))

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from device_profiles.library import SHIPPED, Library
 from device_profiles.rules_strings import ambiguous_frames
 from device_profiles.strings import CheckKind, Strings, spelled
 from device_profiles.strings_codec import Heard, Language, StringsError, check_of
 from drivers.strings.stream import Decoder, Refused
+from tests.shipped import LIBRARY
 
-LIBRARY = Library([SHIPPED])
 PROFILES = [
     name
     for name, path in LIBRARY.files.items()

@@ -8,15 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from device_profiles.control import Operation
-from device_profiles.library import SHIPPED, Library
 from drivers.base import Address, HttpLink, Limits, LinkConfig
 from drivers.isapi.driver import IsapiDriver
 from drivers.isapi.session import IsapiSession
 from drivers.isapi.stream import AlertStream
 from drivers.listening import Listened, Occurrence
 from firmware_sim.isapi import IsapiHost
+from tests.shipped import LIBRARY
 
-LIBRARY = Library([SHIPPED])
 WAIT_S = 5
 
 

@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from device_profiles.library import Library
 from device_profiles.schema import Profile
 from drivers.base import Address, Limits, LinkConfig, ListenLink, Trace
 from drivers.listening import Listened, Occurrence
 from drivers.registry import load_driver
 from drivers.strings.session import StringsSession
 from firmware_sim.strings_wire import StringsWire, Talker
+from tests.shipped import LIBRARY
 
-LIBRARY = Library.default()
 WAIT_S = 10.0
 
 

@@ -19,7 +19,6 @@ from strings_world import opened as strings_opened
 from device_profiles.credential import Clear
 from device_profiles.errors import DeviceError, LinkError
 from device_profiles.events import EventName
-from device_profiles.library import Library
 from drivers.base import Address, Driver, HttpLink, LinkConfig, ListenLink, Session
 from drivers.fake import FakeDevice
 from drivers.fake_doors import FakeDoors
@@ -28,10 +27,10 @@ from drivers.registry import load_driver
 from firmware_sim.isapi_terminal import Terminal
 from firmware_sim.reader_strings import Reader
 from firmware_sim.uhppote import Board, UhppoteSim
+from tests.shipped import LIBRARY
 
 WAIT_S = 10.0
 CARD = 8_877_665
-LIBRARY = Library.default()
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from device_profiles.errors import ConfigError, DeviceError, DeviceTimeout
-from device_profiles.library import Library
 from device_profiles.reading import PointFault, Sample
 from device_profiles.schema import Point
 from drivers.base import Address, CanIdentify, CanLearn, Limits, LinkConfig
@@ -19,6 +18,7 @@ from drivers.registry import load_driver
 from firmware_sim.meter_counting import CountingMeter
 from firmware_sim.meters import Meter, MeterLine, bcd, build, energy_meter, overlaid
 from firmware_sim.wire import Wire
+from tests.shipped import LIBRARY
 
 NUMBER = "000012345678"
 ME = Address(NUMBER)
@@ -52,7 +52,7 @@ async def values(session: Dlt645Session, *points: Point, edition: str = "2007", 
 )
 async def test_a_shipped_profile_reads_a_whole_meter(edition: str, profile: str) -> None:
     meter = energy_meter(edition, NUMBER)
-    points = [one for one in Library.default().get(profile).points if one.only is None]
+    points = [one for one in LIBRARY.get(profile).points if one.only is None]
     async with opened(meter, energy_meter(edition, "000012345699"), edition=edition) as session:
         found = await values(session, *points, edition=edition)
     assert not [value for value in found.values() if isinstance(value, PointFault)]
@@ -75,7 +75,7 @@ async def test_a_shipped_profile_reads_a_whole_meter(edition: str, profile: str)
 )
 async def test_a_shipped_profile_with_all_its_options_reads_a_meter(edition: str, profile: str, many: int) -> None:
     meter = CountingMeter(NUMBER, edition, now=lambda: 1_795_320_000.0).meter()
-    points = Library.default().get(profile).points
+    points = LIBRARY.get(profile).points
     async with opened(meter, edition=edition) as session:
         found = await values(session, *points, edition=edition)
     assert len(found) == len(points) > many

@@ -13,14 +13,14 @@ import aiohttp
 import pytest
 
 from device_profiles.errors import DeviceTimeout
-from device_profiles.library import SHIPPED, Library
 from device_profiles.secrets import Secret
 from drivers.base import Address, Limits, LinkConfig, ListenLink
 from drivers.isapi.driver import IsapiDriver
 from drivers.isapi.push import PushSession
 from drivers.listening import Listened, Occurrence
+from tests.shipped import LIBRARY
 
-PROFILE = Library([SHIPPED]).get("hikvision-push")
+PROFILE = LIBRARY.get("hikvision-push")
 CARD = (
     b'{"dateTime":"2026-11-22T21:47:25+08:00","eventType":"AccessControllerEvent","AccessControllerEvent":'
     b'{"majorEventType":5,"subEventType":1,"cardNo":"1234567","serialNo":7}}'

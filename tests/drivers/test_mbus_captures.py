@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from device_profiles.library import Library
 from device_profiles.reading import Acquisition
 from device_profiles.resolve import points_of
 from device_profiles.yamlfile import read_yaml
@@ -17,9 +16,9 @@ from drivers.mbus import frame as wire
 from drivers.mbus import planner, records
 from edge_agent.model import Device
 from edge_agent.normalize import Normalizer
+from tests.shipped import LIBRARY
 
 CAPTURES = Path(__file__).parents[1] / "captures"
-LIBRARY = Library.default()
 LINK = LinkConfig("mbus-1", "serial", path="/dev/null")
 
 

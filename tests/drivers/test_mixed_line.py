@@ -12,7 +12,6 @@ import pytest
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceTimeout
-from device_profiles.library import Library
 from device_profiles.reading import PointFault
 from drivers.base import Address, CanShare, Limits, LineSettings, LinkConfig, Session
 from drivers.link import MIXABLE
@@ -22,6 +21,7 @@ from firmware_sim.devices import build
 from firmware_sim.meter_counting import CountingMeter
 from firmware_sim.meter_mixed import MixedLine
 from firmware_sim.wire import Wire
+from tests.shipped import LIBRARY
 
 NUMBER = "000000880047"
 METER = Address(NUMBER, "meter-1", protocol="dlt645-2007", line=LineSettings(baud=2400, parity="E"))
@@ -44,7 +44,7 @@ async def opened() -> AsyncIterator[tuple[MixedDriver, MixedSession, MixedLine]]
 async def values(
     driver: MixedDriver, session: MixedSession, device: Address, profile: str, *ids: str
 ) -> dict[str, Any]:
-    points = [point for point in Library.default().get(profile).points if point.id in ids]
+    points = [point for point in LIBRARY.get(profile).points if point.id in ids]
     found: dict[str, Any] = {}
     link = session.link.tuned(device.line)
     for batch in driver.speaking(device.protocol).plan(points, Limits(), None, link):

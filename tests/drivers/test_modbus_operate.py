@@ -8,11 +8,11 @@ import pytest
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceTimeout, LinkLost
-from device_profiles.library import Library
 from drivers.base import CanOperate
 from drivers.modbus import codec
 from drivers.modbus.operate import carry_out
 from drivers.modbus.session import ModbusSession
+from tests.shipped import LIBRARY
 
 ON, OFF = codec.write_coil(0, True).pdu, codec.write_coil(0, False).pdu
 PULSE = Operation(id="open", op="gate.open", call={"coil": 0, "pulse_s": 0.05})
@@ -90,6 +90,6 @@ async def test_a_call_that_is_none_sends_nothing(call: dict[str, float]) -> None
 
 def test_a_session_can_and_the_shipped_barrier_has_operations() -> None:
     assert issubclass(ModbusSession, CanOperate)
-    assert [one.op for one in Library.default().get("waveshare-relay-8ch-d-barrier").operations][:3] == [
+    assert [one.op for one in LIBRARY.get("waveshare-relay-8ch-d-barrier").operations][:3] == [
         "gate.open", "gate.close", "gate.hold",
     ]  # fmt: skip

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_profiles.credential import Clear, Credential
-from device_profiles.library import Library
 from device_profiles.strings_codec import Language
 from drivers.base import Address
 from drivers.listening import Listened
@@ -22,8 +21,8 @@ from drivers.uhppote.frame import Record
 from drivers.uhppote.records import occurrence_of
 from firmware_sim.osdp import OsdpReader
 from firmware_sim.reader_strings import bits_line, decimal_line, em4100, facility_line, rdm6300, wiegand
+from tests.shipped import LIBRARY
 
-LIBRARY = Library.default()
 Said = Callable[[int], Clear]
 """What a reader makes of a card, given as the number of its own 24 bits (facility code of 8, number of 16)."""
 

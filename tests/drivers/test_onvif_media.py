@@ -10,15 +10,15 @@ from aiohttp import web
 
 from device_profiles.control import Operation
 from device_profiles.errors import DeviceRefused
-from device_profiles.library import SHIPPED, Library
 from drivers.base import Address, WireCount
 from drivers.listening import Listened
 from drivers.onvif.happening import Happening, messages_of
 from firmware_sim.onvif import OnvifCamera
 from tests.drivers.test_onvif_session import CAMERA, session_of, until, values
 from tests.drivers.test_onvif_session import told as told_by
+from tests.shipped import LIBRARY
 
-PROFILE = Library([SHIPPED]).get("generic-onvif-camera")
+PROFILE = LIBRARY.get("generic-onvif-camera")
 
 
 @pytest.mark.parametrize("media", [("media2",), ("media",), ("media", "media2")], ids="+".join)

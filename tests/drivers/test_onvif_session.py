@@ -15,15 +15,15 @@ import pytest
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceError, DeviceMismatch, DeviceRefused, DeviceTimeout, LinkRefused
-from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
 from drivers.base import Address, CanIdentify, CanOperate, HttpLink, Limits, LinkConfig
 from drivers.listening import CanListen, Listened, Occurrence
 from drivers.onvif.driver import OnvifDriver
 from drivers.onvif.session import OnvifSession
 from firmware_sim.onvif import OnvifCamera
+from tests.shipped import LIBRARY
 
-PROFILE = Library([SHIPPED]).get("generic-onvif-camera")
+PROFILE = LIBRARY.get("generic-onvif-camera")
 CAMERA = Address(0, "camera-1")
 
 
@@ -95,14 +95,14 @@ async def test_reads_what_it_says_of_itself(tmp_path: Path, *, digest: bool) -> 
 async def test_old_camera_without_getservices_and_without_recording(tmp_path: Path) -> None:
     async with OnvifCamera() as camera, session_of(camera, tmp_path) as session:
         camera.services_known = False
-        recorder = Library([SHIPPED]).get("generic-onvif-recorder")
+        recorder = LIBRARY.get("generic-onvif-recorder")
         found = await values(session, profile=recorder)
         assert (found["model_text"], found["channels"]) == ("SIM-CAM", 1)
         assert found["recording"] == PointFault("BadNotSupported", "the device has no recording service")
 
 
 async def test_channels_of_a_recorder(tmp_path: Path) -> None:
-    recorder = Library([SHIPPED]).get("generic-onvif-recorder")
+    recorder = LIBRARY.get("generic-onvif-recorder")
     async with OnvifCamera(sources=3) as host, session_of(host, tmp_path) as session:
         found = await values(session, Address(3, "channel-3"), recorder)
         assert (found["channels"], found["recording"]) == (3, True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import DeviceRefused
-from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
 from drivers.base import Address, WireCount
 from drivers.listening import Listened
@@ -17,6 +16,7 @@ from drivers.onvif.driver import OnvifDriver
 from drivers.onvif.happening import Happening, Message
 from firmware_sim.onvif import OnvifCamera
 from tests.drivers.test_onvif_session import CAMERA, PROFILE, operation, session_of, told, until, values
+from tests.shipped import LIBRARY
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -214,7 +214,7 @@ async def test_a_profile_without_snapshots(tmp_path: Path) -> None:
 
 
 async def test_channels_whose_tokens_look_like_numbers(tmp_path: Path) -> None:
-    recorder = Library([SHIPPED]).get("generic-onvif-recorder")
+    recorder = LIBRARY.get("generic-onvif-recorder")
     camera = OnvifCamera(sources=3)
     camera.token = "{n:05}"
     async with camera, session_of(camera, tmp_path) as session:

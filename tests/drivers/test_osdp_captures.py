@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from device_profiles.address import Osdp
-from device_profiles.library import Library
 from device_profiles.yamlfile import read_yaml
 from drivers.osdp import frame as wire
 from drivers.osdp.reader import Reader
 from drivers.osdp.session import value_of
+from tests.shipped import LIBRARY
 
 CAPTURES = Path(__file__).parents[1] / "captures"
-LIBRARY = Library.default()
 
 
 def frames() -> Iterator[Any]:

@@ -11,7 +11,6 @@ import pytest
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceRefused, DeviceTimeout, LinkError
-from device_profiles.library import Library
 from device_profiles.secrets import Secret
 from drivers.base import Address, CanCycle, CanIdentify, CanOperate, Limits, LinkConfig
 from drivers.listening import CanListen, Listened, Occurrence
@@ -19,11 +18,12 @@ from drivers.osdp.session import OsdpSession
 from drivers.registry import load_driver
 from firmware_sim.osdp import OsdpLine, OsdpReader
 from firmware_sim.wire import Wire
+from tests.shipped import LIBRARY
 
 KEY = "00112233445566778899aabbccddeeff"
 CARD = "1" + "0111011000000100" + "11100110" + "1"
 NUMBER = str(118 << 16 | 1254)
-PROFILE = Library.default().get("generic-osdp-reader")
+PROFILE = LIBRARY.get("generic-osdp-reader")
 OPERATIONS = {one.id: one for one in PROFILE.operations}
 TIMEOUT_S = 0.08
 Frames = list[tuple[str, bytes, str]]

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_profiles.errors import ConfigError, DeviceMismatch, DeviceRefused, DeviceTimeout, LinkLost, LinkRefused
-from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
 from device_profiles.secrets import Secret
 from drivers.base import Address, CanIdentify, CanOperate, CanRehearse, CanSubscribe, CanWrite, Limits, LinkConfig
@@ -25,9 +24,10 @@ from drivers.pjlink import codec
 from drivers.pjlink.driver import PjlinkDriver
 from drivers.pjlink.session import PjlinkSession
 from firmware_sim.pjlink import PjlinkProjector
+from tests.shipped import LIBRARY
 
-FIRST = Library([SHIPPED]).get("generic-pjlink-1")
-SECOND = Library([SHIPPED]).get("generic-pjlink-2")
+FIRST = LIBRARY.get("generic-pjlink-1")
+SECOND = LIBRARY.get("generic-pjlink-2")
 HALL = Address(1, "projector-1")
 
 

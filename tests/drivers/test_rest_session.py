@@ -25,7 +25,6 @@ from device_profiles.errors import (
     LinkLost,
     LinkRefused,
 )
-from device_profiles.library import SHIPPED, Library
 from device_profiles.reading import PointFault
 from device_profiles.schema import Point
 from drivers.base import Address, HttpLink, Limits, LinkConfig
@@ -33,8 +32,9 @@ from drivers.http_login import Lockout
 from drivers.rest.driver import RestDriver, RestSession
 from firmware_sim.http_host import HttpHost
 from firmware_sim.rest_gate import RestGate
+from tests.shipped import LIBRARY
 
-PROFILE = Library([SHIPPED]).get("generic-rest-barrier")
+PROFILE = LIBRARY.get("generic-rest-barrier")
 GATE = Address(1, "gate-1")
 
 
@@ -285,7 +285,7 @@ async def test_what_is_posted_to_ask_and_to_look(tmp_path: Path) -> None:
             state = {"DoorPhysicalState": "Closed", "Alarm": "Normal", "DoorMode": self.mode}
             return web.json_response({"DoorState": state} if what == "tdc:GetDoorState" else {})
 
-    profile = Library([SHIPPED]).get("axis-a1001")
+    profile = LIBRARY.get("axis-a1001")
     device = Address("Axis-1:2.3", "door-1")
     async with Door() as door, session_of(door, tmp_path) as session:
         [batch] = RestDriver().plan(profile.points, Limits(), None, session.link)

@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 
-from device_profiles.library import SHIPPED, Library
 from device_profiles.strings_codec import Heard, Language
 from device_profiles.yamlfile import read_yaml
 from drivers.base import Address
 from drivers.listening import Listened
 from drivers.strings.station import Station
 from drivers.strings.stream import Decoder
+from tests.shipped import LIBRARY
 
 CAPTURES = Path(__file__).parents[1] / "captures"
-LIBRARY = Library([SHIPPED])
 
 
 def frames() -> Iterator[Any]:

@@ -15,6 +15,7 @@ from device_profiles.errors import PlantroomError, ProfileError
 from device_profiles.library import SHIPPED, Library
 from device_profiles.lint import lint_file
 from firmware_sim.fire_panel_strings import FirePanel
+from tests.shipped import LIBRARY
 
 
 @pytest.mark.parametrize("kind", ["serial", "tcp"])
@@ -99,7 +100,7 @@ def test_a_fire_panel_of_another_protocol_cannot_be_written_either(tmp_path: Pat
 
 
 def test_every_shipped_fire_panel_is_silent() -> None:
-    library = Library([SHIPPED])
+    library = LIBRARY
     panels = [library.get(name) for name, path in library.files.items() if path.parent.name == "fire_panel"]
     assert len(panels) >= 3
     for panel in panels:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_profiles.address import Uhppote
-from device_profiles.library import SHIPPED, Library
 from device_profiles.yamlfile import read_yaml
 from drivers.base import Address, LinkConfig, ListenLink
 from drivers.listening import Listened
@@ -19,9 +18,10 @@ from drivers.uhppote import frame
 from drivers.uhppote.frame import FrameError, Function
 from drivers.uhppote.records import occurrence_of
 from drivers.uhppote.session import UhppoteSession
+from tests.shipped import LIBRARY
 
 CAPTURE = read_yaml(Path(__file__).parents[1] / "captures" / "uhppote-l04.yaml").data
-PROFILE = Library([SHIPPED]).get("uhppote-l04")
+PROFILE = LIBRARY.get("uhppote-l04")
 LISTENED = Listened(Address(423187757, "door-1"), PROFILE.events, PROFILE.credential)
 
 

@@ -13,7 +13,6 @@ import structlog
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceError, DeviceRefused, DeviceTimeout, LinkLost
-from device_profiles.library import SHIPPED, Library
 from device_profiles.schema import Profile
 from drivers.base import Address, Limits, LinkConfig, ListenLink, Trace
 from drivers.listening import CanListen, CanRecallEvents, Listened, Occurrence
@@ -22,6 +21,7 @@ from drivers.uhppote.driver import UhppoteDriver
 from drivers.uhppote.records import occurrence_of
 from drivers.uhppote.session import UhppoteSession
 from firmware_sim.uhppote import CAPACITY, Board, UhppoteSim
+from tests.shipped import LIBRARY
 
 pytestmark = pytest.mark.asyncio
 SERIAL = 423187757
@@ -68,7 +68,7 @@ def utc_now() -> datetime:
 
 @asynccontextmanager
 async def world(trace: Trace | None = None, **own: object) -> AsyncIterator[World]:
-    profile = Library([SHIPPED]).get("uhppote-l04")
+    profile = LIBRARY.get("uhppote-l04")
     board = Board(SERIAL, now=utc_now)
     board.cards[ALICE] = {1, 2}
     async with UhppoteSim([board]) as sim, UhppoteDriver().open(link(**own), trace) as session:
@@ -320,7 +320,7 @@ async def test_a_flood_of_datagrams_costs_a_line_a_second_and_no_memory() -> Non
 
 async def test_a_board_found_by_broadcast_is_heard_from_there_alone() -> None:
     board = Board(SERIAL, now=utc_now)
-    profile = Library([SHIPPED]).get("uhppote-l04")
+    profile = LIBRARY.get("uhppote-l04")
     async with UhppoteSim([board]) as sim, UhppoteDriver().open(link(broadcast=sim.address)) as session:
         await session.listen(Listened(Address(SERIAL, "door-1"), profile.events, profile.credential))
         board.tell = lambda datagram: session.boards.port.heard(datagram, ("127.0.0.2", 60000))

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from device_profiles.control import Operation
 from device_profiles.errors import ConfigError, DeviceRefused, DeviceTimeout
-from device_profiles.library import SHIPPED, Library
 from device_profiles.schema import Profile
 from device_profiles.secrets import Secret
 from drivers.base import Address, Limits, LinkConfig, ListenLink
@@ -27,6 +26,7 @@ from drivers.zkteco import session as zkteco_session
 from drivers.zkteco.driver import ZktecoDriver
 from drivers.zkteco.session import ZktecoSession
 from firmware_sim.zkteco import Refused, ZktecoSim
+from tests.shipped import LIBRARY
 
 SERIAL = "CJ9H000001"
 
@@ -63,7 +63,7 @@ class World:
 async def world(
     *, security: bool = False, secret: Secret | None = None, at: str = "", stores: bool = True
 ) -> AsyncIterator[World]:
-    profile = Library([SHIPPED]).get("zkteco-security-push" if security else "zkteco-attendance-push")
+    profile = LIBRARY.get("zkteco-security-push" if security else "zkteco-attendance-push")
     own = ListenLink(allow=("127.0.0.1",), silent_s=60)
     link = LinkConfig(id="push", kind="http-listen", host="127.0.0.1", port=0, timeout_s=0.05, listen=own)
     async with ZktecoDriver().open(link) as session:

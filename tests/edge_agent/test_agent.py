@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.spool.look import looking
 from tests.e2e.processes import WAIT_S, Site, plantroom, until
 
 METERS = 3
@@ -25,11 +26,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield one
 
 
-def spool(site: Site, *arguments: str) -> Any:
-    """What `plantroom spool` says as JSON, with the agent running or not."""
-    done = plantroom("spool", *arguments, "--dir", site.folder / "agent", "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def spool(site: Site) -> Any:
+    """What `plantroom spool --json` says, with the agent running or not, without a process for each look."""
+    with looking(site.folder / "agent" / "spool.db") as look:
+        return look.summary()
 
 
 def test_boots_and_polls_without_a_broker_and_delivers_later(site: Site) -> None:
@@ -40,7 +40,9 @@ def test_boots_and_polls_without_a_broker_and_delivers_later(site: Site) -> None
     done = plantroom("status", "--socket", site.socket)
     assert done.returncode == 1
     assert "broker away" in done.stdout
-    assert spool(site)["msgs"] >= kept
+    said = plantroom("spool", "--dir", site.folder / "agent", "--json")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert json.loads(said.stdout)["msgs"] >= kept
     epoch = site.ask("status")["epoch"]
     # Stopped meanwhile: a message that finds a broker without ingest is lost there, and sent again only after 15 s.
     site.process("agent").send_signal(signal.SIGSTOP)
@@ -80,7 +82,8 @@ def test_a_hanging_device_does_not_hold_up_the_end(site: Site) -> None:
     assert site.process("agent").wait(WAIT_S) == 0
     print(f"ended after {time.monotonic() - began:.1f} s (10 are allowed)")
     assert not site.socket.exists()
-    assert spool(site, "verify") == {"msgs": spool(site)["msgs"], "findings": []}
+    with looking(site.folder / "agent" / "spool.db") as look:
+        assert list(look.findings()) == []
     assert spool(site)["msgs"] > METERS
 
 
@@ -88,8 +91,7 @@ def test_what_it_learned_outlives_a_kill(site: Site) -> None:
     """A refused register costs its search once: afterwards each poll takes as many requests as before the restart."""
     for entry in site.devices:
         site.order("fault", device=entry["id"], kind="exception", first=BAD_REGISTER, last=BAD_REGISTER + 1, code=2)
-    document = site.agent_file()
-    site.start_agent(document)
+    site.start_agent(site.agent_file(poll=0.2))
     first = polls(site, 12)
     kept = site.ask("latest")
     for values in kept.values():
@@ -140,7 +142,8 @@ def test_a_file_that_is_no_configuration_ends_it_with_a_line(tmp_path: Path) -> 
     assert "absent.yaml" in done.stderr
 
 
-def test_a_socket_that_cannot_be_made_is_said(site: Site) -> None:
+def test_a_socket_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     (site.folder / "file").write_text("")
     for path, why in (
         (site.folder / "file" / "run" / "agent.sock", "Not a directory"),

@@ -2,14 +2,14 @@
 
 from decimal import Decimal
 
-from device_profiles.library import Library
 from device_profiles.schema import Point
 from edge_agent.describe import meta
 from edge_agent.model import Device
+from tests.shipped import LIBRARY
 
 
 def device(*points: Point, name: str = "Incomer 1") -> Device:
-    profile = Library.default().get("eastron-sdm630")
+    profile = LIBRARY.get("eastron-sdm630")
     return Device(
         id="meter-01", name=name, link="rs485-1", unit=12, protocol="modbus", profile=profile, points=points,
         cls="electricity_meter", system="energy", codes={"energy": "01B00"},

@@ -9,7 +9,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_profiles.library import Library
 from device_profiles.reading import Acquisition, Flagged
 from drivers.fake import FakeDevice
 from drivers.fake_doors import FakeDoors
@@ -18,8 +17,9 @@ from edge_agent.clock import VirtualClock
 from edge_agent.events.derived import Derived, derives
 from edge_agent.model import Device
 from tests.edge_agent.event_world import Disk, Site
+from tests.shipped import LIBRARY
 
-PROFILE = Library.default().get("waveshare-relay-8ch-d-barrier")
+PROFILE = LIBRARY.get("waveshare-relay-8ch-d-barrier")
 BARRIER = Device(
     id="gate-1", name="gate-1", link="l", unit=1, protocol="modbus", profile=PROFILE, points=PROFILE.points,
     cls=PROFILE.class_, system=PROFILE.system, direction="in",

@@ -6,7 +6,7 @@ import sqlite3
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.model import SpoolSettings
@@ -192,7 +192,7 @@ def test_rows_are_read_from_pages_as_sqlite_wrote_them(rows: list[tuple[int, str
     assert sorted((key, *values[1:]) for key, values in found) == [tuple(row) for row in expected]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.large_base_example])  # a page has its size
 @given(st.binary(min_size=4096, max_size=4096), st.integers(1, 3))
 def test_no_page_makes_the_reader_raise(page: bytes, number: int) -> None:
     start = 100 if number == 1 else 0

@@ -9,13 +9,13 @@ from typing import Any
 
 from opcua_world import plant
 
-from device_profiles.library import Library
 from device_profiles.reading import Acquisition
 from device_profiles.resolve import prefixed
 from drivers.registry import load_driver
 from edge_agent.clock import SystemClock
 from edge_agent.model import Device
 from edge_agent.polling.poller import LinkPoller
+from tests.shipped import LIBRARY
 
 
 class Heard:
@@ -45,7 +45,7 @@ async def until(holds: Callable[[], bool], limit_s: float = 20.0) -> None:
 
 async def test_changes_flow_again_after_the_server_restarted() -> None:
     server, link = plant().server, plant().link()
-    profile = Library.default().get("generic-opcua-energy-station")
+    profile = LIBRARY.get("generic-opcua-energy-station")
     points = prefixed(profile.points, "EnergyStation")
     device = Device(
         "station", "Station", link.id, "EnergyStation", "opcua", profile, points, profile.class_, profile.system

@@ -8,7 +8,6 @@ import struct
 
 import pytest
 
-from device_profiles.library import Library
 from drivers.base import LinkConfig
 from drivers.link import BacnetLink
 from drivers.registry import load_driver
@@ -16,6 +15,7 @@ from edge_agent.cli.one_device import OneDevice, Shot, device_of_profile
 from firmware_sim.bacnet.device import BacnetDevice
 from firmware_sim.bacnet.server import BacnetServer, Network
 from tests.firmware_sim.bacnet_asker import build
+from tests.shipped import LIBRARY
 
 MEETINGS = [
     ("generic-bacnet-ahu", "bacnet-ahu", ""),
@@ -53,7 +53,7 @@ async def read(profile: str, server: BacnetServer, device: BacnetDevice, prefix:
 
 
 def test_every_generic_profile_of_bacnet_meets_a_make() -> None:
-    library = {slug for slug in Library.default().files if slug.startswith("generic-bacnet")}
+    library = {slug for slug in LIBRARY.files if slug.startswith("generic-bacnet")}
     assert library == {profile for profile, _, _ in MEETINGS}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from opcua_world import plant
 
-from device_profiles.library import Library
 from device_profiles.reading import Acquisition, PointFault, Sample
 from device_profiles.resolve import prefixed
 from drivers.base import Address, Limits
@@ -16,6 +15,7 @@ from drivers.opcua.driver import OpcUaDriver
 from edge_agent.model import Device
 from edge_agent.normalize import Normalizer
 from firmware_sim.opcua.world import PlantRoom
+from tests.shipped import LIBRARY
 
 NOON_S = 1_780_315_200.0  # 2026-06-01T12:00:00Z, a Monday
 
@@ -28,7 +28,7 @@ PREFIXES = {
 
 @pytest.mark.parametrize("name", PREFIXES)
 async def test_every_point_of_a_profile_is_there_with_its_unit(name: str) -> None:
-    profile = Library.default().get(name)
+    profile = LIBRARY.get(name)
     points = prefixed(profile.points, PREFIXES[name])
     driver = OpcUaDriver()
     device = Device("d", "d", "plant", PREFIXES[name], "opcua", profile, points, profile.class_, profile.system)

@@ -10,17 +10,17 @@ from dataclasses import replace
 
 import pytest
 
-from device_profiles.library import Library
 from drivers.base import LinkConfig
 from drivers.registry import load_driver
 from edge_agent.cli.one_device import OneDevice, Shot, device_of_profile
 from firmware_sim.device import Device
 from firmware_sim.devices import MODELS, load_model
 from firmware_sim.tcp import Station, TcpServer
+from tests.shipped import LIBRARY
 
 NOON_S = 1_780_315_200.0  # 2026-06-01T12:00:00Z, a Monday
 
-PROFILES = sorted(set(Library.default().files) & set(MODELS))
+PROFILES = sorted(set(LIBRARY.files) & set(MODELS))
 
 NAMES = {
     "voltage_l1": "u1",
@@ -84,7 +84,7 @@ def test_every_real_make_that_is_simulated_has_a_profile():
 
 @pytest.mark.parametrize("slug", PROFILES)
 async def test_the_agent_reads_what_the_device_says(slug: str):
-    instances = Library.default().get(slug).instances
+    instances = LIBRARY.get(slug).instances
     device, shot = await _read(slug, 1 if instances else None)
     assert not shot.failed
     bad = {row.point: (row.status, row.raw) for row in shot.rows if row.status != "Good"}

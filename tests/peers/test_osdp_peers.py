@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from device_profiles.library import Library
 from device_profiles.secrets import Secret
 from drivers.base import Address, Limits, LinkConfig
 from drivers.listening import Listened, Occurrence
 from drivers.osdp.session import OsdpSession
 from drivers.registry import load_driver
+from tests.shipped import LIBRARY
 
 HOME = Path(__file__).parent / "osdp"
 PYTHON = HOME / ".venv" / "bin" / "python"
 KEY = "00112233445566778899aabbccddeeff"
 CARD = "1" + "0111011000000100" + "11100110" + "1"
 """Facility code 118, number 1254, with both parity bits."""
-PROFILE = Library.default().get("generic-osdp-reader")
+PROFILE = LIBRARY.get("generic-osdp-reader")
 
 pytestmark = [
     pytest.mark.real,

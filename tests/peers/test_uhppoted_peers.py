@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from device_profiles.library import Library
 from drivers.base import Address, LinkConfig, ListenLink
 from drivers.listening import Listened
 from drivers.uhppote.driver import UhppoteDriver
 from firmware_sim.uhppote import Board, UhppoteSim
+from tests.shipped import LIBRARY
 
 HOME = Path(__file__).parent / "uhppoted"
 PYTHON = HOME / ".venv" / "bin" / "python"
 SERIAL = 423187757
-PROFILE = Library.default().get("uhppote-l04")
+PROFILE = LIBRARY.get("uhppote-l04")
 
 pytestmark = [
     pytest.mark.real,
