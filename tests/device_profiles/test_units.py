@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
-import pint
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from device_profiles.units import UNITS, conversion, suggest_unit
 from device_profiles.vocabulary import vocabulary
 
-REGISTRY = pint.UnitRegistry(non_int_type=Fraction, autoconvert_offset_to_baseunit=True)
 PINT = {
     "[HP]": "horsepower", "V.A{reactive}": "V*A", "kV.A{reactive}": "kV*A", "MV.A{reactive}": "MV*A", "V.A": "V*A",
     "kV.A": "kV*A", "MV.A": "MV*A", "W.h": "W*hour", "kW.h": "kW*hour", "MW.h": "MW*hour", "GW.h": "GW*hour",
@@ -36,14 +36,22 @@ MEASURED = {"[HP]", "[Btu_IT]", "[Btu_IT]/h", "k[Btu_IT]/h", "12.k[Btu_IT]/h", "
 """UCUM defines them with fewer digits, or by a column of water at another temperature, than pint."""
 
 
+@functools.cache
+def registry() -> Any:
+    """Pint's units: half a second to make, for the process that runs these tests only."""
+    import pint
+
+    return pint.UnitRegistry(non_int_type=Fraction, autoconvert_offset_to_baseunit=True)
+
+
 def pint_base(code: str) -> tuple[Fraction, Fraction]:
     """(factor, zero) of a unit in pint's base units: (value + zero) * factor."""
     text = PINT.get(code, code)
     if code in ("Cel", "[degF]"):
-        at_zero = REGISTRY.Quantity(Fraction(0), text).to("kelvin").magnitude
-        at_one = REGISTRY.Quantity(Fraction(1), text).to("kelvin").magnitude
+        at_zero = registry().Quantity(Fraction(0), text).to("kelvin").magnitude
+        at_one = registry().Quantity(Fraction(1), text).to("kelvin").magnitude
         return Fraction(at_one - at_zero), Fraction(at_zero) / Fraction(at_one - at_zero)
-    return Fraction(REGISTRY.parse_expression(text).to_base_units().magnitude), Fraction(0)
+    return Fraction(registry().parse_expression(text).to_base_units().magnitude), Fraction(0)
 
 
 @pytest.mark.parametrize("code", sorted(set(UNITS) - {"dB[SPL]"}))
@@ -65,7 +73,7 @@ def test_kinds_are_dimensions() -> None:
     """Units of one kind convert in pint; ppm and % are told apart by us although pint does not."""
     for unit in UNITS.values():
         base = next(other for other in UNITS.values() if other.kind == unit.kind)
-        one, other = (REGISTRY.parse_expression(PINT.get(code, code)) for code in (unit.code, base.code))
+        one, other = (registry().parse_expression(PINT.get(code, code)) for code in (unit.code, base.code))
         assert getattr(one, "dimensionality", {}) == getattr(other, "dimensionality", {}), unit.code
 
 
