@@ -121,6 +121,7 @@ class Campus:
     ) -> None:
         self.folder = folder
         self.socket = folder / "agent.sock"
+        self.spool = folder / "agent" / "spool.db"
         self.page = ""
         self.restarts = 0
         """How often agent or gateway were started again."""

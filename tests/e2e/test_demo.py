@@ -40,12 +40,12 @@ def test_ends_with_one_json_line(tmp_path: Path) -> None:
     report = json.loads(told)
     assert told.count("\n") == 1
     assert list(report) == [
-        "devices", "points", "readings", "stored", "lost", "duplicates", "latency_ms", "page",
+        "devices", "points", "readings", "stored", "lost", "undelivered", "duplicates", "latency_ms", "page",
     ]  # fmt: skip
     assert report["devices"] >= 90
     assert report["points"] > report["devices"]
     assert 0 < report["readings"] == report["stored"]
-    assert (report["lost"], report["duplicates"]) == (0, 0)
+    assert (report["lost"], report["undelivered"], report["duplicates"]) == (0, 0, 0)
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", report["page"])
     assert not [pid for pid in parts if is_alive(pid)]
