@@ -19,6 +19,7 @@ from device_profiles.errors import CommandRefused, ConfigError, DeviceError, Lin
 from edge_agent.cli.call_way import Call, CallOwnLink, CallThroughAgent, CallWay
 from edge_agent.cli.local import AsJson, socket_of
 from edge_agent.cli.options import grouped
+from edge_agent.cli.tables import unit_text
 from edge_agent.cli.target import Asked, Reach, target_of
 from edge_agent.cli.write import ConfigFile, Socket, Why, Yes
 from edge_agent.cli.write_way import somebody_answers
@@ -135,7 +136,7 @@ def _input(name: str, wanted: Input) -> str:
     if wanted.type == "num":
         low, high = ("" if end is None else f"{end:g}" for end in (wanted.min, wanted.max))
         kind = f"{low}..{high}" if low or high else "number"
-    unit = f" {wanted.unit}" if wanted.unit else ""
+    unit = f" {unit_text(wanted.unit)}".rstrip()
     default = "" if wanted.default is None else f" [{wanted.default}]"
     return f"{name}={kind}{unit}{default}"
 

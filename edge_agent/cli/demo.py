@@ -19,12 +19,16 @@ import typer
 
 from device_profiles.errors import PlantroomError
 from edge_agent.cli.demo_campus import AGENT, SITE, Campus
-from edge_agent.cli.tables import many
+from edge_agent.cli.tables import many, unit_text
 
-_WIDE = 96
+_WIDE = 104
+_NARROW = ("state", "points", "age s")
 _OTHER_LINES = 4
 """Of the screen: where the page is, title, heading, and the cursor's."""
-_HEADLINES = ("power_active", "zone_temperature", "speed_actual", "frequency")
+_HEADLINES = (
+    "power_active", "supply_air_temperature", "zone_temperature", "speed_actual", "running", "energy_active_import",
+    "heat_energy", "volume", "gate_state", "door_open", "door_open_1", "power_state", "recording", "online", "frequency",
+)  # fmt: skip
 
 
 def command(
@@ -141,8 +145,8 @@ def _shown(campus: Campus, width: int, height: int) -> Any:
 
 def _table(campus: Campus, width: int, height: int) -> Any:
     """Where the terminal is too small for all devices, branches and then the last ones are left to the page."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     health = _get(campus.page, "/healthz")
     devices = _get(campus.page, "/api/v1/devices")
@@ -156,22 +160,27 @@ def _table(campus: Campus, width: int, height: int) -> Any:
     rest = f"; {len(shown)} of {len(devices)} devices, all are on the page" if len(shown) < len(devices) else ""
     table.title = f"{health['ingest'].get('stored', 0)} messages stored{rest}"
     is_wide = width >= _WIDE
-    for name in ("device", *(("class",) if is_wide else ()), "link", "state", "points", "value", "age s"):
-        table.add_column(name, justify="right" if name in ("points", "age s") else "left", no_wrap=True)
+
+    def cut(text: str) -> Text:
+        """Columns that may wrap are made narrow before the others; their text is cut all the same."""
+        return Text(text, no_wrap=True, overflow="ellipsis")
+
+    for name in ("device", "class", *(("link",) if is_wide else ()), "state", "points", "value", "age s"):
+        table.add_column(name, justify="right" if name in ("points", "age s") else "left", no_wrap=name in _NARROW)
     now = time.time()
     for device in shown:
         samples = latest.get(device["id"], [])
         head = _headline(samples)
-        value = f"{head['point']} {head['label'] or format(head['value'], '.7g')} {head['unit'] or ''}" if head else "-"
+        value = f"{_said(head)}  {head['point']}" if head else "-"
         age = f"{max(0.0, now - max(sample['t'] for sample in samples) / 1000):.0f}" if samples else "-"
         colour = {"ok": "green", "degraded": "yellow", "down": "red"}.get(device["state"], "dim")
         table.add_row(
-            device["id"],
-            *((device["cls"],) if is_wide else ()),
-            device["addr"],
+            cut(device["id"]),
+            cut(device["cls"]),
+            *((cut(device["addr"]),) if is_wide else ()),
             f"[{colour}]{device['state']}[/]",
             str(device["points"]),
-            escape(value),
+            cut(value),
             age,
         )
     return table
@@ -189,6 +198,13 @@ def _headline(samples: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
             if sample["point"] == name:
                 return sample
     return numbers[0] if numbers else None
+
+
+def _said(sample: Mapping[str, Any]) -> str:
+    """Seven digits of a counter, four of what moves."""
+    value = sample["value"]
+    text = sample["label"] or (f"{value:.7g}" if abs(value) >= 1000 else f"{value:.4g}")
+    return f"{text} {unit_text(sample['unit'])}".rstrip()
 
 
 def _report(campus: Campus) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_agent.cli.tables import unit_text
+
 _STYLES = {"stale": "yellow", "cov": "", "polled": ""}
 
 
@@ -50,7 +52,7 @@ def table_of(device: str, points: Sequence[Mapping[str, Any]], changed: frozense
         table.add_row(
             escape(point["id"]),
             escape(value_text(point)),
-            "" if point["unit"] in (None, "1") else point["unit"],
+            unit_text(point["unit"]),
             escape("" if status == "Good" else status),
             point["mode"] or "",
             "-" if point["age_s"] is None else f"{point['age_s']:.0f} s",

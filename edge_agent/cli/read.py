@@ -82,7 +82,7 @@ def table_of(
     target: Target, shot: Shot, serial: str | None, changed: frozenset[str] = frozenset(), *, width: int = 120
 ) -> Any:
     """A rich table; rows in `changed` stand out."""
-    from edge_agent.cli.tables import Column, fitted
+    from edge_agent.cli.tables import Column, fitted, unit_text
 
     rows, styles = [], []
     for row in shot.rows:
@@ -98,11 +98,6 @@ def table_of(
     )  # fmt: skip
     heading = target.title + (f", serial {serial}" if serial else "")
     return fitted(columns, rows, width=width, title=heading, styles=styles)
-
-
-def unit_text(unit: str | None) -> str:
-    """The unit as people read it: none for a number of nothing (UCUM `1`)."""
-    return "" if unit in (None, "1") else unit
 
 
 def value_text(row: Row) -> str:

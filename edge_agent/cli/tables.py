@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from device_profiles.units import UNITS
+
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
@@ -78,6 +80,11 @@ def fitted(
     above = [Text(title, style="italic")] if title else []
     below = [Text(f"(a wider terminal, or --json, also shows: {', '.join(gone)})", style="dim")] if gone else []
     return Group(*above, table, *below)
+
+
+def unit_text(unit: str | None) -> str:
+    """The unit of a UCUM code as people write it (`Cel` is °C); none for a number of nothing (`1`)."""
+    return "" if unit in (None, "1") else UNITS[unit].shown if unit in UNITS else unit
 
 
 def many(count: int, noun: str) -> str:

@@ -16,7 +16,8 @@ from edge_agent.cli import watch_agent
 from edge_agent.cli.living import Living
 from edge_agent.cli.local import Socket, socket_of
 from edge_agent.cli.options import grouped
-from edge_agent.cli.read import document, table_of, unit_text, value_text
+from edge_agent.cli.read import document, table_of, value_text
+from edge_agent.cli.tables import unit_text
 from edge_agent.cli.target import Asked, Target, opened, target_of
 from edge_agent.cli.watch_events import line, listening
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from device_profiles.logs import printable
-from edge_agent.cli.tables import screen
+from edge_agent.cli.tables import screen, unit_text
 
 
 def show_plan(facts: Mapping[str, Any], target: str, *, hold_s: float | None, dry: bool, is_release: bool) -> None:
@@ -62,7 +62,7 @@ def _priority(facts: Mapping[str, Any]) -> str:
 
 
 def _limits(facts: Mapping[str, Any]) -> str:
-    unit = f" {facts['unit']}" if facts.get("unit") else ""
+    unit = f" {unit_text(facts.get('unit'))}".rstrip()
     low, high = facts.get("min"), facts.get("max")
     parts = []
     if low is not None or high is not None:
@@ -115,7 +115,7 @@ def amount(value: Any, unit: str | None = None, label: str | None = None) -> str
         text = f"{value:.8g}"
     else:
         text = printable(str(value))
-    return f"{text} ({label})" if label else f"{text} {unit}" if unit and unit != "1" else text
+    return f"{text} ({label})" if label else f"{text} {unit_text(unit)}".rstrip()
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.cli.living import Living
-from edge_agent.cli.read import unit_text
+from edge_agent.cli.tables import unit_text
 from edge_agent.cli.target import Asked, target_of
 
 
@@ -23,7 +23,7 @@ def test_a_title_names_the_unit_where_a_link_has_several(link: str, profile: str
 
 
 def test_a_number_of_nothing_has_no_unit() -> None:
-    assert [unit_text(unit) for unit in (None, "1", "kW")] == ["", "", "kW"]
+    assert [unit_text(unit) for unit in (None, "1", "kW", "Cel", "furlong")] == ["", "", "kW", "°C", "furlong"]
 
 
 def test_in_a_pipe_the_table_comes_once_and_then_what_changed(

@@ -397,5 +397,5 @@ def test_durations_both_ways() -> None:
 
 def test_amounts_are_words_for_people() -> None:
     assert [amount(value, unit) for value, unit in ((True, None), (21.50, "Cel"), (3, "1"), (None, "V"))] == [
-        "on", "21.5 Cel", "3", "no value",
+        "on", "21.5 °C", "3", "no value",
     ]  # fmt: skip
