@@ -46,8 +46,6 @@ class IsapiSession:
         self.stream = stream or AlertStream(client, self._take)
         self._forgetful: set[str] = set()
         """Devices that number their records and do not let them be searched: those have no index, and are told live only."""
-        self._scanned: dict[str, tuple[int, int]] = {}
-        """(highest number with an event, highest number looked at): records between them are none, and not asked for again."""
         self._is_timed = False
         """The host wants a search for records to say its times."""
         self._newest: dict[str, int] = {}
@@ -154,7 +152,6 @@ class IsapiSession:
     async def forget(self, device: Address) -> None:
         """The stream ends with the last one who listens."""
         self._listened.pop(device.device, None)
-        self._scanned.pop(device.device, None)
         self._newest.pop(device.device, None)
         if not any(each.events for each in self._listened.values()):
             await self.stream.close()
@@ -179,7 +176,7 @@ class IsapiSession:
             self._handover.dropped += 1
 
     async def kept(self, device: Address) -> tuple[int, int] | None:
-        """(oldest, newest) number of the records with an event; None for a device that keeps none."""
+        """(oldest, newest) number of the host's records; None for a device that keeps none."""
         if not self._keeps_records(device):
             return None
         try:
@@ -193,10 +190,7 @@ class IsapiSession:
         if ends is None:
             return None
         self._newest[device.device] = ends[1]
-        told, looked = self._scanned.get(device.device, (0, -1))
-        if ends[1] < looked:
-            self._scanned.pop(device.device, None)
-        return (min(ends[0], told), told) if ends[1] == looked else ends
+        return ends
 
     async def _ends(self, device: Address) -> tuple[int, int] | None:
         """As records.kept; a host that finds the search incomplete without times is asked with times from then on."""
@@ -214,19 +208,14 @@ class IsapiSession:
         listened = self._listened.get(device.device)
         if listened is None or device.device in self._forgetful or not self._keeps_records(device):
             return
-        told, looked = self._scanned.get(device.device, (-1, -1))
-        begin = looked if after == told else after
-        highest = after
         newest = self._newest.pop(device.device, records.HIGHEST)
-        async for page in records.after(self._client, begin, newest, self._where(device), is_timed=self._is_timed):
+        async for page in records.after(self._client, after, newest, self._where(device), is_timed=self._is_timed):
             portion = [
                 found
                 for message in page
                 if whose(message, self._listened) is listened
                 and (found := self._happening.occurrence(listened, message, from_memory=True)) is not None
             ]
-            highest = max((each.index or 0 for each in portion), default=highest)
-            self._scanned[device.device] = highest, page[-1].serial or 0
             if portion:
                 yield portion
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -21,7 +21,7 @@ from edge_agent.events.timing import DeviceClock
 from gateway.contract.topics import is_id
 
 NAMESPACE = "events"
-"""Of the kept state: device id to `{index, key, era, last, correction, alarms}`."""
+"""Of the kept state: device id to `{index, mark, era, last, correction, alarms}`."""
 _CALLS = ("call.raised", "call.answered")
 """Who calls for help is to be found, so these have no pseudonyms."""
 _REMEMBERED = 2_000
@@ -48,6 +48,15 @@ class Put(Protocol):
     ) -> None: ...
 
 
+class Mark(NamedTuple):
+    """The record that was told last, to know it again in its device's memory."""
+
+    index: int
+    key: str
+    t_ms: int | None
+    """By the device's own clock."""
+
+
 class _Device:
     """What is known of the events of one device."""
 
@@ -57,8 +66,8 @@ class _Device:
         "count",
         "era",
         "index",
-        "key",
         "last_ms",
+        "mark",
         "recalled",
         "record_ms",
         "refused",
@@ -68,8 +77,9 @@ class _Device:
 
     def __init__(self, device_id: str, kept: Mapping[str, Any], retain: Retain) -> None:
         self.index: int | None = kept.get("index")
-        self.key: str | None = kept.get("key")
-        """What its driver tells that record from all others by; None where it was no event."""
+        mark = kept.get("mark")
+        self.mark = Mark(*mark) if mark else None
+        """Records up to `index` that came after it were no events."""
         self.era: int = kept.get("era", 0)
         """How often its records began anew: record 1 of another device is another event."""
         self.record_ms: int | None = kept.get("last")
@@ -84,7 +94,7 @@ class _Device:
     def kept(self) -> dict[str, Any]:
         kept = {
             "index": self.index,
-            "key": self.key,
+            "mark": self.mark,
             "era": self.era,
             "last": self.record_ms,
             "correction": self.clock.correction_ms,
@@ -157,19 +167,21 @@ class Register:
         """The index of the last record that was told; None = none ever was."""
         return self._of(device_id).index
 
-    def key_of(self, device_id: str) -> str | None:
-        """The key of that record; None where it is not known."""
-        return self._of(device_id).key
+    def mark_of(self, device_id: str) -> Mark | None:
+        """The last record that was told; None where there was none."""
+        return self._of(device_id).mark
 
     def begin(self, device_id: str, index: int) -> None:
-        """Records up to this index are not told: what a device kept before we came, or what another device did there."""
+        """Records up to this index are not told: what a device kept before we came, or what is no event."""
         device = self._of(device_id)
-        device.index, device.key = index, None
+        device.index = index
         self._remember(NAMESPACE, device_id, device.kept())
 
     def replaced(self, device_id: str, before: int, newest: int) -> None:
         """The device's records begin anew: it was exchanged, or its memory cleared. `begin` follows."""
-        self._of(device_id).era += 1
+        device = self._of(device_id)
+        device.era += 1
+        device.mark = None
         data = {"before": f"record {before}", "after": f"record {newest}"}
         self._put(device_id, "device.identity_changed", data, f"records:{before}:{newest}:{self._clock.wall_ms()}")
 
@@ -210,7 +222,7 @@ class Register:
         if told.index is None and device.is_repeat(key):
             return False
         if told.index is not None:
-            device.index, device.key = told.index, told.key
+            device.index, device.mark = told.index, Mark(told.index, told.key, told.t_ms)
             t_ms = device.in_order(t_ms)
         if told.name in (RAISED, CLEARED):
             if not is_id(str(data.get("id"))):

@@ -19,6 +19,7 @@ import structlog
 from device_profiles.errors import ConfigError, DeviceError, DeviceRefused
 from drivers.listening import CanListen, CanRecallEvents, Occurrence
 from edge_agent.clock import Clock
+from edge_agent.events.register import Mark
 from edge_agent.polling.polled import Polled
 from edge_agent.polling.supervisor import Backoff
 
@@ -28,6 +29,9 @@ _LOOK_S = 60.0
 way.
 """
 _MOST_HELD = 100
+_WINDOW = 50
+"""So many records up to the one told last are read to know it again: others among them are no events."""
+_SAME_MS, _ZONE_MS = 2_000, 900_000
 _log = structlog.get_logger("events")
 
 
@@ -38,7 +42,7 @@ class Events(Protocol):
 
     def index_of(self, device_id: str) -> int | None: ...
 
-    def key_of(self, device_id: str) -> str | None: ...
+    def mark_of(self, device_id: str) -> Mark | None: ...
 
     def begin(self, device_id: str, index: int) -> None: ...
 
@@ -133,6 +137,7 @@ class Hearing:
                 say, is_said = _log.debug if is_said else _log.warning, True
                 say("a device's events are not there yet", device=device_id, reason=str(error))
                 is_listening = False  # it may have been started anew, and tell nobody
+                self._known.discard(device_id)  # or exchanged
                 await self._clock.sleep(backoff.next_s())
                 continue
             await self._until_behind(behind)
@@ -168,8 +173,8 @@ class Hearing:
             return
         oldest, newest = kept
         is_new = before is not None and newest < before
-        if oldest <= told < newest and device_id not in self._known:
-            is_new = not await self._has_told(session, polled, told)
+        if not is_new and oldest <= told < newest and device_id not in self._known:
+            is_new = await self._is_another(session, polled, oldest)
         self._known.add(device_id)
         if is_new:
             _log.warning("a device's records begin anew", device=device_id, told=told, newest=newest)
@@ -194,20 +199,24 @@ class Hearing:
         if count:
             _log.info("events were read from a device's memory", device=device_id, count=count)
 
-    async def _has_told(self, session: CanRecallEvents, polled: Polled, index: int) -> bool:
-        """The record that was told last is in the device's memory as it was. False for a memory that was wiped, and has filled
-        beyond it while nobody looked; True where that cannot be said. Raises DeviceError, LinkError.
+    async def _is_another(self, session: CanRecallEvents, polled: Polled, oldest: int) -> bool:
+        """The memory is not the one that was told from: it was wiped, and has filled beyond the record told last while nobody
+        looked. False where that cannot be said. Raises DeviceError, LinkError.
         """
-        key = self._events.key_of(polled.device.id)
-        if key is None:
-            return True
-        portions = session.recall_events(polled.address, index - 1)
+        mark = self._events.mark_of(polled.device.id)
+        if mark is None or mark.index < oldest:
+            return False
+        portions = session.recall_events(polled.address, max(oldest - 1, mark.index - _WINDOW))
+        last: Occurrence | None = None
         try:
-            portion = await self._ask(polled, lambda: _next_of(portions))
+            while portion := await self._ask(polled, lambda: _next_of(portions)):
+                last = next((one for one in reversed(portion) if (one.index or 0) <= mark.index), last)
+                if (portion[-1].index or 0) >= mark.index:
+                    break
         finally:
             if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
                 await portions.aclose()
-        return not portion or portion[0].index != index or portion[0].key == key
+        return last is not None and _replaces(last, mark)
 
     async def _hear(self) -> None:
         async for turn in self._session.occurrences():
@@ -230,6 +239,18 @@ class Hearing:
                     self._held.setdefault(told.device, deque(maxlen=_MOST_HELD)).append(told)
                     continue
             self._events.take(told)
+
+
+def _replaces(last: Occurrence, mark: Mark) -> bool:
+    """`last`, the last event up to the number of `mark`, is another one than was told. Where a driver's keys say no time, it is a
+    later one, and not by whole zones of a clock: within one memory no record is later than one above it.
+    """
+    if last.index == mark.index and last.key != mark.key:
+        return True
+    if last.t_ms is None or mark.t_ms is None:
+        return False
+    later_ms = last.t_ms - mark.t_ms
+    return later_ms > _SAME_MS and _SAME_MS < later_ms % _ZONE_MS < _ZONE_MS - _SAME_MS
 
 
 async def _next_of(portions: AsyncIterator[Sequence[Occurrence]]) -> Sequence[Occurrence] | None:

@@ -82,6 +82,33 @@ async def test_record_1_of_another_device_is_another_event() -> None:
     assert disk.state["door-1"]["era"] == 1
 
 
+@pytest.mark.parametrize(
+    ("replaced_ms", "is_another"), [(600_000, True), (-600_000, False), (1_000, False), (3_600_000, False)]
+)
+async def test_a_device_that_was_exchanged_while_it_did_not_answer(replaced_ms: int, is_another: bool) -> None:
+    """Another memory has later records under the numbers that were told; older ones or whole zones of a clock say nothing."""
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    async with Site(doors, disk, clock, [door()]).running():
+        begin = clock.wall_ms()
+        for number in range(1, 4):
+            doors.happens(1, swipe(number, begin + number), is_heard=False)
+        doors.happens(1, swipe(4, begin + 4))
+        await clock.advance(70)
+        assert len(disk.order) == 4
+        doors.deaf.add(1)
+        await clock.advance(120)
+        doors.records[1].clear()
+        for number in range(1, 7):
+            doors.happens(1, swipe(number, begin + replaced_ms + number), is_heard=False)
+        doors.deaf.clear()
+        await clock.advance(400)
+    assert len(disk.order) == disk.writes
+    names = [row[2] for row in disk.order]
+    assert names.count("device.identity_changed") == is_another
+    assert names.count("access.granted") == 4 + (6 if is_another else 2)
+
+
 @pytest.mark.parametrize("is_first_contact", [True, False])
 async def test_a_record_that_comes_while_the_device_answers_is_no_new_memory(is_first_contact: bool) -> None:
     """The device said how much it keeps, and then one more happened, which is heard before its answer is looked at."""

@@ -24,7 +24,7 @@ from edge_agent.polling.poller import LinkPoller
 from firmware_sim.isapi_terminal import Terminal
 from firmware_sim.uhppote import Board, UhppoteSim
 from firmware_sim.zkteco import ZktecoSim
-from tests.edge_agent.event_world import KEY, Disk
+from tests.edge_agent.event_world import KEY, Disk, Row
 from tests.edge_agent.poll_world import Recorder
 
 HOURS = timedelta(hours=6)
@@ -41,6 +41,9 @@ class Device(Protocol):
 
     def swipe(self, card: int, ago: timedelta) -> None: ...
 
+    def wipe(self) -> None:
+        """Somebody clears its memory, and its numbers begin anew."""
+
 
 class UhppoteBoard:
     def __init__(self, sim: UhppoteSim, port: int) -> None:
@@ -56,6 +59,9 @@ class UhppoteBoard:
         self.board.swipe(card)
         self.board.clock_off = timedelta(0)
 
+    def wipe(self) -> None:
+        self.board.clear()
+
 
 class IsapiTerminal:
     def __init__(self, sim: Terminal) -> None:
@@ -69,6 +75,10 @@ class IsapiTerminal:
         self.sim.skew_s = -ago.total_seconds()
         self.sim.swipe(str(card))
         self.sim.skew_s = 0
+        self.sim.record(5, 21)  # the lock: no event of the contract
+
+    def wipe(self) -> None:
+        self.sim.clear()
 
 
 class ZktecoTerminal:
@@ -83,6 +93,9 @@ class ZktecoTerminal:
         self.sim.now = lambda: utc_now() - ago
         self.sim.punch("1", card=str(card))
         self.sim.now = utc_now
+
+    def wipe(self) -> None:
+        self.sim.index = 0
 
 
 def utc_now() -> datetime:
@@ -141,30 +154,60 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_board_wiped_and_filled_again_while_nobody_looked_loses_nothing(tmp_path: Path) -> None:
-    """Its newest record has a higher number than the one told last: only that one's time tells that it is another."""
+@pytest.mark.parametrize("count", [3, 60])
+@pytest.mark.parametrize("protocol", ["uhppote", "isapi"])
+async def test_a_memory_wiped_and_filled_again_while_nobody_looked_loses_nothing(
+    tmp_path: Path, protocol: str, count: int
+) -> None:
+    """With 60 its newest record has a higher number than the one told last: only times tell that those are others."""
     disk = Disk()
-    async with device_of("uhppote") as device:
-        assert isinstance(device, UhppoteBoard)
+    async with device_of(protocol) as device:
         head = 'agent: {id: gw-01, site: hq, tz: UTC}\nmqtt: {url: "mqtt://127.0.0.1:1883"}\n'
         (tmp_path / "agent.yaml").write_text(head + device.entry)
         async with agent(tmp_path, disk):
             await until(lambda: "door-1" in disk.state)
             for card in range(5):
-                device.swipe(1000 + card, timedelta(0))
-            await until(lambda: len(disk.order) == 5)
-        device.board.clear()
-        for card in range(60):
+                device.swipe(1000 + card, timedelta(hours=1))
+            await until(lambda: len(swipes_of(disk)) == 5)
+        device.wipe()
+        for card in range(count):
             device.swipe(2000 + card, timedelta(seconds=100 - card))
         for life in range(2):
             async with agent(tmp_path, disk):
-                await until(lambda life=life: disk.state["door-1"]["index"] == 60 + life)  # type: ignore[misc]
+                await until(lambda life=life: len(swipes_of(disk)) == 5 + count + life)  # type: ignore[misc]
                 device.swipe(3000 + life, timedelta(0))  # whatever came twice came before this one
-                await until(lambda life=life: disk.state["door-1"]["index"] == 61 + life)  # type: ignore[misc]
-    names = [row[2] for row in disk.order]
-    assert names.count("access.granted") == 5 + 60 + 2
-    assert names.count("device.identity_changed") == 1
+                await until(lambda life=life: len(swipes_of(disk)) == 6 + count + life)  # type: ignore[misc]
+    cards = [1000 + card for card in range(5)] + [2000 + card for card in range(count)] + [3000, 3001]
+    assert [disk.rows[row]["card"] for row in swipes_of(disk)] == [pseudonym(card) for card in cards]
+    assert [row[2] for row in disk.order].count("device.identity_changed") == 1
     assert len(disk.order) == disk.writes
+
+
+async def test_what_an_attendance_terminal_says_after_it_was_wiped_is_stored_once(tmp_path: Path) -> None:
+    """Its records have no number that counts: those of another life have other times."""
+    disk = Disk()
+    async with device_of("zkteco") as device:
+        head = 'agent: {id: gw-01, site: hq, tz: UTC}\nmqtt: {url: "mqtt://127.0.0.1:1883"}\n'
+        (tmp_path / "agent.yaml").write_text(head + device.entry)
+        async with agent(tmp_path, disk):
+            for card in range(5):
+                device.swipe(1000 + card, timedelta(hours=1))
+            await until(lambda: len(swipes_of(disk)) == 5)
+        device.wipe()
+        for card in range(7):
+            device.swipe(1000 + card, timedelta(seconds=100 - card))
+        async with agent(tmp_path, disk):
+            await until(lambda: len(swipes_of(disk)) == 12)
+    cards = [*range(1000, 1005), *range(1000, 1007)]
+    assert [disk.rows[row]["card"] for row in swipes_of(disk)] == [pseudonym(card) for card in cards]
+
+
+def swipes_of(disk: Disk) -> list[Row]:
+    return [row for row in disk.order if row[2] == "access.granted"]
+
+
+def pseudonym(card: int) -> str:
+    return Privacy((KEY,)).written("card", Clear(str(card)), 0)
 
 
 @pytest.mark.parametrize("protocol", ["uhppote", "isapi", "zkteco"])
@@ -179,7 +222,7 @@ async def test_every_swipe_is_stored_once_and_in_order(tmp_path: Path, protocol:
             yield
 
     def stored() -> int:
-        return len([row for row in disk.order if row[2] == "access.granted"])
+        return len(swipes_of(disk))
 
     async with device_of(protocol) as device:
         head = 'agent: {id: gw-01, site: hq, tz: UTC}\nmqtt: {url: "mqtt://127.0.0.1:1883"}\n'
@@ -200,9 +243,8 @@ async def test_every_swipe_is_stored_once_and_in_order(tmp_path: Path, protocol:
             await until(lambda: stored() >= len(shown))
             for _ in swipes(1):  # whatever came twice came before this one
                 await until(lambda: stored() >= len(shown))
-    rows = [row for row in disk.order if row[2] == "access.granted"]
-    privacy = Privacy((KEY,))
-    assert [disk.rows[row]["card"] for row in rows] == [privacy.written("card", Clear(str(card)), 0) for card in shown]
+    rows = swipes_of(disk)
+    assert [disk.rows[row]["card"] for row in rows] == [pseudonym(card) for card in shown]
     times = [t_ms for _, t_ms, _ in rows[LIVE:]]
     assert times == sorted(times)
     assert len({row[0] for row in rows}) == LIVE + MISSED + LIVE + 1
