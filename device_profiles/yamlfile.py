@@ -99,7 +99,7 @@ def read_yaml(path: Path, *, shown: str | None = None, error: type[ConfigError] 
         raise error("there is no such file", where=str(path), next_step="check the path") from cause
     except OSError as cause:
         raise error(
-            f"it cannot be read ({cause.strerror})", where=name, next_step="check its permissions and owner"
+            f"it cannot be read ({cause.strerror})", where=name, next_step="give a file that this user may read"
         ) from cause
     if len(content) > MAX_BYTES:
         raise error(f"it is larger than {MAX_BYTES >> 20} MiB", where=name, next_step="split it into several files")

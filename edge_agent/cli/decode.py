@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -42,13 +42,12 @@ def command(
     from .decode_input import NotBytes, from_hex, standard_input
 
     if protocol == "list":
-        print("\n".join(FRAME_DECODERS))
+        print(json.dumps(list(FRAME_DECODERS)) if as_json else "\n".join(FRAME_DECODERS))
         return
     if protocol not in FRAME_DECODERS:
         names = ", ".join(FRAME_DECODERS)
-        if as_json:
-            print(json.dumps({"ok": False, "error": "protocol", "expected": names, "got": protocol}))
-        raise typer.BadParameter(f"there is no decoder for {protocol!r}; use one of {names}", param_hint="PROTOCOL")
+        said = f"there is no decoder for {protocol!r}; use one of {names}"
+        _refuse(said, {"error": "protocol", "expected": names, "got": protocol}, as_json=as_json)
     decoder = load_frame_decoder(protocol)
     text = " ".join(data or ["-"])
     chunks = standard_input(is_binary=binary) if text == "-" else from_hex(text.encode())
@@ -59,15 +58,23 @@ def command(
             is_good, is_any = is_good and not hasattr(found, "error"), True
             tell(found)
     except NotBytes as error:
-        if as_json:
-            print(json.dumps({"ok": False, "error": "input", "expected": "hexadecimal digits", "got": str(error)}))
-        raise typer.BadParameter(f"{error}; {_next_step(text)}") from error
+        told = {"error": "input", "expected": "hexadecimal digits", "got": str(error)}
+        _refuse(f"{error}; {_next_step(text)}", told, as_json=as_json)
     if not is_any:
         if as_json:
             print(json.dumps({"ok": False, "error": "input", "expected": "bytes", "got": "none"}))
         print("plantroom decode: there were no bytes to decode", file=sys.stderr)
     if not is_good or not is_any:
         raise typer.Exit(1)
+
+
+def _refuse(said: str, told: Mapping[str, str], *, as_json: bool) -> NoReturn:
+    """Wrong usage, to a program in the form of a frame that is none."""
+    if not as_json:
+        raise typer.BadParameter(said)
+    print(json.dumps({"ok": False, **told}))
+    print(f"plantroom decode: {said}", file=sys.stderr)
+    raise typer.Exit(2)
 
 
 def _next_step(text: str) -> str:

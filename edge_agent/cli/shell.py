@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import errno
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from typing import Any
 
-from device_profiles.errors import PlantroomError
+from device_profiles.errors import ConfigError, PlantroomError
 
 OK, PROBLEM, USAGE = 0, 1, 2
 INTERRUPTED = 130
@@ -85,17 +86,41 @@ def _call(target: Any, name: str, argv: list[str]) -> object:
         target = app
     command = typer.main.get_command(target)
     _flow(command)
+    is_json = "--json" in argv and _offers_json(command, argv)
     try:
         return command.main(
             args=argv, prog_name=f"plantroom {name}", standalone_mode=False, help_option_names=["-h", "--help"]
         )
     except typer.Abort:
-        return INTERRUPTED
+        if sys.stdin is not None and sys.stdin.isatty():
+            return INTERRUPTED
+        print(f"\nplantroom {name}: nobody answers here; give the answer as an option (-h)", file=sys.stderr)
+        return USAGE
     except typer.Exit as error:
         return error.exit_code
+    except PlantroomError as error:
+        if is_json:
+            _tell_problems(error.problems or (error,) if isinstance(error, ConfigError) else (error,))
+        raise
     except _click_error() as error:
+        if is_json:
+            place = error.ctx.command_path if getattr(error, "ctx", None) else f"plantroom {name}"
+            said = error.format_message().removeprefix("Invalid value: ")
+            _tell_problems((PlantroomError(said, where=place, next_step=f"see {place} -h"),))
         error.show()
         return error.exit_code
+
+
+def _offers_json(command: Any, argv: list[str]) -> bool:
+    """`--json` asks this command, or its subcommand, for JSON; elsewhere it may name a file."""
+    command = getattr(command, "commands", {}).get(argv[0], command)
+    return any("--json" in option.opts and option.is_flag for option in command.params if hasattr(option, "is_flag"))
+
+
+def _tell_problems(problems: Iterable[PlantroomError]) -> None:
+    """What a program gets where a person reads standard error, in the form that `plantroom check --json` has."""
+    told = [{"where": each.where, "what": each.what, "next_step": each.next_step} for each in problems]
+    print(json.dumps({"ok": False, "problems": told}, ensure_ascii=False))
 
 
 def _flow(command: Any) -> None:
