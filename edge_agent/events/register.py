@@ -51,7 +51,7 @@ class Put(Protocol):
 class Mark(NamedTuple):
     """The record that was told last, to know it again in its device's memory."""
 
-    index: int
+    number: int
     key: str
     t_ms: int | None
     """By the device's own clock."""

@@ -204,14 +204,14 @@ class Hearing:
         looked. False where that cannot be said. Raises DeviceError, LinkError.
         """
         mark = self._events.mark_of(polled.device.id)
-        if mark is None or mark.index < oldest:
+        if mark is None or mark.number < oldest:
             return False
-        portions = session.recall_events(polled.address, max(oldest - 1, mark.index - _WINDOW))
+        portions = session.recall_events(polled.address, max(oldest - 1, mark.number - _WINDOW))
         last: Occurrence | None = None
         try:
             while portion := await self._ask(polled, lambda: _next_of(portions)):
-                last = next((one for one in reversed(portion) if (one.index or 0) <= mark.index), last)
-                if (portion[-1].index or 0) >= mark.index:
+                last = next((one for one in reversed(portion) if (one.index or 0) <= mark.number), last)
+                if (portion[-1].index or 0) >= mark.number:
                     break
         finally:
             if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
@@ -245,7 +245,7 @@ def _replaces(last: Occurrence, mark: Mark) -> bool:
     """`last`, the last event up to the number of `mark`, is another one than was told. Where a driver's keys say no time, it is a
     later one, and not by whole zones of a clock: within one memory no record is later than one above it.
     """
-    if last.index == mark.index and last.key != mark.key:
+    if last.index == mark.number and last.key != mark.key:
         return True
     if last.t_ms is None or mark.t_ms is None:
         return False
