@@ -106,7 +106,7 @@ class _Device:
         the store orders by time. The same again after a crash, because records are told in order from what was kept.
         """
         last = self.record_ms
-        if last is not None and t_ms % 1000 == 0 and t_ms <= last < t_ms + 1000:
+        if last is not None and t_ms % 1000 == 0 and t_ms <= last < t_ms + _MOST_AHEAD_MS:
             t_ms = last + 1
         self.record_ms = t_ms
         return t_ms

@@ -242,6 +242,21 @@ async def test_records_of_one_second_keep_their_order(kills: tuple[int, ...]) ->
     ]
 
 
+async def test_a_storm_of_one_door_keeps_its_order() -> None:
+    """More records in a second than it has milliseconds."""
+    clock, disk = VirtualClock(), Disk()
+    doors = doors_of(clock)
+    second = clock.wall_ms() // 1000 * 1000
+    async with Site(doors, disk, clock, [door()]).running():
+        await clock.advance(1)
+    for number in range(1, 3_001):
+        doors.happens(1, swipe(number, second + number // 2_000 * 1000))
+    async with Site(doors, disk, clock, [door()]).running():
+        await clock.advance(5)
+    times = [row[1] for row in disk.order if row[2] == "access.granted"]
+    assert times == list(range(second, second + 3_000))
+
+
 async def test_a_device_that_dials_in_and_falls_silent_is_down_and_told_again_later() -> None:
     """Its driver says with a timeout of its reads that it was not heard; state and events follow as for one that is polled."""
     clock, disk = VirtualClock(), Disk()
