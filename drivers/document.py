@@ -153,7 +153,7 @@ def _local(name: str) -> str:
 
 
 def _refuse(*_: object) -> None:
-    raise DocumentError("a document type or entity declaration, which no device has a reason for")
+    raise DocumentError("a web page, or another document with a type or entity declaration")
 
 
 def pick(document: Document, way: str) -> Document:

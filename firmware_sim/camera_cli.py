@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.cli_errors import refused
 from firmware_sim.http_cli import AsJson, PasswordFile, Port, User, run_host
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ async def _run(projector: PjlinkProjector, as_json: bool) -> None:
             typer.echo(json.dumps({"link": projector.url, "profile": profile}) if as_json else hint)
             await until_told_to_stop(lambda line: typer.echo(_obeyed(obey_projector, projector, line)))
     except OSError as error:
-        typer.echo(f"plantroom sim: {error}. Choose another port", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port") from error
 
 
 def _password(file: Path | None) -> str:

@@ -16,6 +16,7 @@ import typer
 
 from firmware_sim.bacnet.models import BACNET_MODELS
 from firmware_sim.camera_cli import onvif, pjlink
+from firmware_sim.cli_errors import refused
 from firmware_sim.devices import MODELS
 from firmware_sim.doors_cli import uhppote, zkteco
 from firmware_sim.http_cli import isapi, rest
@@ -247,9 +248,7 @@ async def _run_fleet(fleet: Fleet, as_json: bool, faults: Sequence[tuple[str, ..
     except BadFault as error:
         raise typer.BadParameter(str(error)) from error
     except OSError as error:
-        # the package knows nothing of the house's errors, so it says it the way the command line does
-        typer.echo(f"plantroom sim: {error}. Choose another port or path", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port or path") from error
 
 
 def _show(description: dict[str, Any], as_json: bool) -> None:
@@ -268,8 +267,7 @@ async def _run_proxy(bad_network: TcpProxy) -> None:
             _say(json.dumps({"port": bad_network.port, "target": bad_network.target}))
             await until_told_to_stop(lambda line: _say(treat(bad_network, line)))
     except OSError as error:
-        typer.echo(f"plantroom sim proxy: {error}. Choose another port", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port") from error
 
 
 app.command("opcua")(opcua)

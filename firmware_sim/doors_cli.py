@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 if TYPE_CHECKING:
     from firmware_sim.uhppote import Board
     from firmware_sim.zkteco import ZktecoSim
@@ -131,8 +133,7 @@ async def _uhppote(board: Board, port: int, every: float, as_json: bool) -> None
             }
             await _run(shown, orders, person, every, as_json)
     except OSError as error:
-        typer.echo(f"plantroom sim uhppote: {error}. Choose another port", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port") from error
 
 
 async def _zkteco(sim: ZktecoSim, every: float, as_json: bool) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 if TYPE_CHECKING:
     from firmware_sim.http_host import HttpHost
 
@@ -85,8 +87,7 @@ async def _run(
     except OSError as error:
         if work is not None and task is None:
             work.close()
-        typer.echo(f"plantroom sim: {error}. Choose another port", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port") from error
 
 
 isapi = typer.Typer(no_args_is_help=True, help="Run a device of the ISAPI family (digest login) on loopback.")

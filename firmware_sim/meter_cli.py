@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 if TYPE_CHECKING:
     from firmware_sim.meter_counting import CountingMeter
     from firmware_sim.meters import Meter, MeterLine
@@ -157,8 +159,7 @@ async def _run(
                     typer.echo(f"{number}  {make}  {url}")
             await until_told_to_stop(lambda text: typer.echo(json.dumps(_reply(line, lives, meters, text))))
     except OSError as error:
-        typer.echo(f"plantroom sim: {error}. Choose another path", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "path") from error
 
 
 def _reply(line: MeterLine, lives: dict[str, CountingMeter], meters: dict[str, Meter], text: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 if TYPE_CHECKING:
     from firmware_sim.slaves import SlaveLine
 
@@ -119,8 +121,7 @@ async def _run(line: SlaveLine[Any], link: str, protocol: str, numbers: Sequence
                     typer.echo(f"{number}  {protocol}  {url}")
             await until_told_to_stop(lambda text: typer.echo(json.dumps(_obey(line, text))))
     except OSError as error:
-        typer.echo(f"plantroom sim: {error}. Choose another path", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "path") from error
 
 
 def _obey(line: SlaveLine[Any], text: str) -> dict[str, Any]:

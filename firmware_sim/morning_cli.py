@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 
 def morning(
     directory: Annotated[Path, typer.Option("--dir", help="Keys and passwords of the simulated devices go here.")],
@@ -36,5 +38,4 @@ async def _run(directory: Path, listen_port: int, every: float, tz: str, as_json
                     typer.echo(f"{device['id']:<18} {device['profile']:<32} {device['link']}")
             await until_told_to_stop(lambda line: typer.echo(json.dumps({"ok": True, "arrived": campus.arrived})))
     except OSError as error:
-        typer.echo(f"plantroom sim morning: {error}. Choose another port or folder", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port or folder") from error

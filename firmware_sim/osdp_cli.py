@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 if TYPE_CHECKING:
     from firmware_sim.osdp import OsdpLine, OsdpReader
 
@@ -86,8 +88,7 @@ async def _run(line: OsdpLine, link: str, every_s: float, as_json: bool) -> None
             if coming is not None:
                 coming.cancel()
     except OSError as error:
-        typer.echo(f"plantroom sim: {error}. Choose another path", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "path") from error
 
 
 async def _come_by(line: OsdpLine, every_s: float) -> None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 if TYPE_CHECKING:
     from firmware_sim.strings_wire import StringsWire
 
@@ -101,8 +103,7 @@ async def _run(
             if habit is not None:
                 habit.cancel()
     except OSError as error:
-        typer.echo(f"plantroom sim: {error}. Choose another port or path", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port or path") from error
 
 
 async def _live(talker: Any, wire: StringsWire, device: str, every: float) -> None:

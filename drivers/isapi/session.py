@@ -14,7 +14,7 @@ from device_profiles.reading import PointFault, Raw, Sample
 from drivers import http_calls, http_points, pictures
 from drivers.base import Address, Batch, Layout, WireCount
 from drivers.device_time import epoch_ms, posix_zone
-from drivers.document import pick
+from drivers.document import Document, pick
 from drivers.handover import Handover
 from drivers.http_client import HttpClient
 from drivers.listening import Listened, Occurrence
@@ -108,13 +108,7 @@ class IsapiSession:
 
     async def _set_time(self, device: Address, where: str) -> dict[str, Raw]:
         """Sets the clock to ours, in the device's own zone; one that keeps its time from NTP is left alone."""
-        found = await http_points.fetch(self._client, "GET", _TIME, None, device, where)
-        said: dict[str, str] = {}
-        for name in ("timeMode", "localTime", "timeZone"):
-            try:
-                said[name] = str(pick(found, f"Time/{name}"))
-            except KeyError:
-                said[name] = ""
+        said = _times(await http_points.fetch(self._client, "GET", _TIME, None, device, where))
         if said["timeMode"].upper() == "NTP":
             raise DeviceRefused(
                 "it takes its time from NTP", code=0, status="BadInvalidState", where=where,
@@ -134,11 +128,11 @@ class IsapiSession:
         await self._client.request(
             "PUT", _TIME, body=body.encode(), content_type="application/xml", once=True, where=where
         )
-        found = await http_points.fetch(self._client, "GET", _TIME, None, device, where)
-        after = epoch_ms(str(pick(found, "Time/localTime")), zone)
+        now = _times(await http_points.fetch(self._client, "GET", _TIME, None, device, where))
+        after = epoch_ms(now["localTime"], zone)
         left_ms = None if after is None else after - time.time_ns() // 1_000_000
         if left_ms is None or abs(left_ms) > 5000:
-            raise DeviceMismatch(f"its clock is {said['localTime']} still after it was set", where=where)
+            raise DeviceMismatch(f"its clock is {now['localTime'][:40]!r} after it was set", where=where)
         return {"before_s": (before - now_ms) / 1000, "readback": left_ms / 1000}
 
     async def listen(self, device: Listened) -> None:
@@ -239,6 +233,17 @@ def whose(message: Message, listened: Mapping[str, Listened]) -> Listened | None
                 return device
     whole = next((device for device in listened.values() if device.address.unit in (0, "0", "")), None)
     return whole or (next(iter(listened.values())) if len(listened) == 1 else None)
+
+
+def _times(document: Document) -> dict[str, str]:
+    """What the host says of its clock; "" for what it leaves out."""
+    said = {}
+    for name in ("timeMode", "localTime", "timeZone"):
+        try:
+            said[name] = str(pick(document, f"Time/{name}"))
+        except KeyError:
+            said[name] = ""
+    return said
 
 
 def _zone(said: Mapping[str, str]) -> Any:

@@ -235,15 +235,14 @@ class Soap:
                     f"the device refused {operation}: HTTP 403", code=403, status="BadUserAccessDenied", where=self.where,
                     next_step="see in the device's settings that ONVIF is on for this user, and that it is not locked",
                 ) from None  # fmt: skip
-            elif isinstance(error, DocumentError):
-                raise DeviceMismatch(
-                    f"the answer to {operation} (HTTP {reply.status}) is {error}", where=self.where
-                ) from error
-            elif 200 <= reply.status < 300:
-                return None
-            else:
+            elif not 200 <= reply.status < 300:
+                step = "check its port, and that ONVIF is switched on in its settings"
                 what = f"HTTP {reply.status} to {operation}, without a fault"
-                raise DeviceMismatch(what, where=self.where) from None
+                raise DeviceMismatch(what, where=self.where, next_step=step) from None
+            elif isinstance(error, DocumentError):
+                raise DeviceMismatch(f"the answer to {operation} is {error}", where=self.where) from error
+            else:
+                return None
         codes = _texts(fault, ("Subcode", "Code", "faultcode"))
         code = next((text for text in codes if text in _STATUS), codes[0] if codes else "fault")
         words = " ".join(_texts(fault, ("Reason", "faultstring"), local=False))[:120]

@@ -143,7 +143,17 @@ class Campus:
         self.stop()
 
     def _start_all(self) -> None:
-        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        try:
+            (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            step = "give a --dir that you may write to"
+            raise PlantroomError(
+                f"no folder can be made ({error.strerror})", where=str(self.folder), next_step=step
+            ) from error
+        if self._port and not _is_free(self._port):
+            raise PlantroomError(
+                f"port {self._port} of this machine is in use", next_step="give another --port, or none for a free one"
+            )
         # These do not need one another, so they get ready side by side.
         sim = ["edge_agent.cli", "sim"]
         plant = None
@@ -329,6 +339,16 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    """Nobody listens at this TCP port of loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
 
 
 def _zone() -> str:

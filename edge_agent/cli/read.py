@@ -110,5 +110,5 @@ def value_text(row: Row) -> str:
         return "on" if row.value else "off"
     if isinstance(row.value, str):
         return printable(row.value)
-    text = f"{row.value:.10g}" if isinstance(row.value, float) else str(row.value)
+    text = f"{row.value + 0.0:.10g}" if isinstance(row.value, float) else str(row.value)
     return f"{text} ({row.text})" if row.text else text

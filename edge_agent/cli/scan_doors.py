@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_agent.cli.searching import conclude, end, is_finished
+from edge_agent.cli.searching import conclude, end, is_finished, waiting
 
 if TYPE_CHECKING:
     from drivers.base import LinkConfig
@@ -43,7 +43,8 @@ def uhppote(
         config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0",)))  # whoever answers is shown
     _log_aside()
     found: list[Mapping[str, str]] = []
-    finished = is_finished(_boards(config, timeout, found))
+    with waiting("waiting for boards", timeout):
+        finished = is_finished(_boards(config, timeout, found))
     _show(found, ("serial", "at", "firmware", "made", "mac"), "boards", link, as_json)
     end(found, finished)
 
@@ -63,7 +64,8 @@ def zkteco(
         config = replace(config, listen=replace(config.listen, allow=("0.0.0.0/0", "::/0")))
     _log_aside()
     found: list[Mapping[str, str]] = []
-    finished = is_finished(_terminals(config, timeout, found))
+    with waiting(f"listening at {config.where} for terminals", timeout):
+        finished = is_finished(_terminals(config, timeout, found))
     _show(found, ("serial", "at", "DeviceType", "pushver", "requests"), "terminals", link, as_json)
     end(found, finished)
 

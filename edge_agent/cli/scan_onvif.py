@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_agent.cli.searching import asked_at, waiting
+
 if TYPE_CHECKING:
     from drivers.onvif.discovery import Found
 
@@ -25,11 +27,10 @@ def onvif(
     """List ONVIF devices with name, hardware and address. Exit code 1 when there are none."""
     from drivers.onvif.discovery import GROUP, PORT, probe
 
-    host, _, port = to.partition(":")
-    if to and (not host or (port and not (port.isdecimal() and 0 < int(port) < 65536))):
-        raise typer.BadParameter(f"--to {to!r} is no HOST or HOST:PORT")
+    whom = asked_at(to, GROUP, PORT)
     try:
-        found = asyncio.run(probe(within_s=within, to=(host or GROUP, int(port or PORT)), interfaces=interface or ()))
+        with waiting("waiting for ONVIF devices", within):
+            found = asyncio.run(probe(within_s=within, to=whom, interfaces=interface or ()))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:

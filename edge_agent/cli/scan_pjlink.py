@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from edge_agent.cli.searching import asked_at, waiting
+
 
 def pjlink(
     to: Annotated[
@@ -18,17 +20,12 @@ def pjlink(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """List displays of PJLink class 2 by address; class 1 knows no search. Exit code 1 when there are none."""
-    from device_profiles.errors import LinkRefused
     from drivers.pjlink.search import EVERYBODY, PORT, search
 
-    host, _, port = to.partition(":")
-    if to and (not host or (port and not (port.isdecimal() and 0 < int(port) < 65536))):
-        raise typer.BadParameter(f"--to {to!r} is no HOST or HOST:PORT")
+    whom = asked_at(to, EVERYBODY, PORT)
     try:
-        found = asyncio.run(search(within_s=within, to=(host or EVERYBODY, int(port or PORT))))
-    except LinkRefused as error:
-        print(f"plantroom scan: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        with waiting("waiting for displays", within):
+            found = asyncio.run(search(within_s=within, to=whom))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:

@@ -59,6 +59,24 @@ def conclude(
         print(f"plantroom scan: no {noun} answered on {place}. {nothing}", file=sys.stderr)
 
 
+def asked_at(to: str, host: str, port: int) -> tuple[str, int]:
+    """Whom `--to` names, as HOST or HOST:PORT; `host` and `port` stand for what it leaves out. Raises typer.BadParameter."""
+    own, _, number = to.partition(":")
+    if to and (not own or (number and not (number.isdecimal() and 0 < int(number) < 65536))):
+        raise typer.BadParameter(f"--to {to!r} is no HOST or HOST:PORT")
+    return own or host, int(number or port)
+
+
+@contextmanager
+def waiting(what: str, seconds: float) -> Iterator[None]:
+    """Says on a terminal's standard error what is waited for, until it is over."""
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(f"{what} for {seconds:g} s; Ctrl-C ends")):
+        yield
+
+
 @contextmanager
 def progress(line: LinkConfig) -> Iterator[Callable[[str, int], None]]:
     """`tell(pattern, found)` for a driver's search."""

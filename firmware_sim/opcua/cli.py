@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from firmware_sim.cli_errors import refused
+
 if TYPE_CHECKING:
     from firmware_sim.opcua.server import PlantServer
 
@@ -50,8 +52,7 @@ async def _run(port: int, pki: Path | None, refresh_s: float, seed: int, as_json
 
             await until_told_to_stop(obey)
     except OSError as error:
-        typer.echo(f"plantroom sim: {error}. Choose another port or path", err=True)
-        raise typer.Exit(1) from error
+        raise refused(error, "port or path") from error
 
 
 async def _obey(server: PlantServer, line: str) -> None:
