@@ -10,11 +10,11 @@ import re
 from binascii import crc_hqx
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import reduce
 from operator import xor
 
 from .strings import MAX_FRAME, SECRET_FIELDS, CheckKind, FieldSpec, Shaped, Strings, spelled
+from .strings_gate import Gate, Part, gate_of
 
 Scalar = int | float | str
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,9})?")
@@ -26,11 +26,12 @@ class StringsError(ValueError):
     """A request that cannot be built. The text holds no secret."""
 
 
-class Miss(Enum):
-    """What is no frame."""
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A frame may begin here: nothing more is known of it before there are `size` bytes, or one of `until` comes."""
 
-    NO = "no"
-    MORE = "more"
+    size: int
+    until: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +83,6 @@ _MODBUS, _KERMIT = _reflected(0xA001), _reflected(0x8408)
 # -- a language -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A literal, or a field."""
-
-    text: str = ""
-    name: str = ""
-    spec: FieldSpec | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Gate:
-    """What can be told of a frame at fixed places, before it is taken apart: (offset, text), and where its length stands."""
-
-    literals: tuple[tuple[int, str], ...]
-    length: tuple[int, FieldSpec] | None
-    least: int
-    """Characters that it has at least."""
-
-
 class Language:
     """A profile's strings, ready to be matched and built."""
 
@@ -109,7 +91,7 @@ class Language:
         self.is_text = spec.line_end is not None
         """Matched as decoded text."""
         self._frames = {name: self._parts(frame) for name, frame in spec.frames.items()}
-        self._gates = {name: _gate(parts) for name, parts in self._frames.items()}
+        self._gates = {name: gate_of(parts, spec.encoding) for name, parts in self._frames.items()}
         self._end = b"" if spec.line_end is None else spelled(spec.line_end).encode("latin-1")
 
     @property
@@ -119,7 +101,7 @@ class Language:
 
     @property
     def start(self) -> re.Pattern[bytes]:
-        """What frames of a stream begin with."""
+        """What frames of a stream begin with, as far as there is a literal."""
         starts = {parts[0].text.encode("latin-1") for parts in self._frames.values() if parts and parts[0].text}
         return re.compile(b"|".join(re.escape(each) for each in sorted(starts, key=len, reverse=True)) or b"(?!)")
 
@@ -127,6 +109,17 @@ class Language:
     def start_width(self) -> int:
         """Bytes of the longest start."""
         return max((len(parts[0].text) for parts in self._frames.values() if parts), default=1) or 1
+
+    @property
+    def begin(self) -> re.Pattern[bytes]:
+        """All that frames of a stream begin with, up to what is open: at most `begin_width` bytes."""
+        begins = dict.fromkeys(gate.begin.pattern for gate in self._gates.values())
+        return re.compile(b"|".join(begins) or b"(?!)", re.DOTALL)
+
+    @property
+    def begin_width(self) -> int:
+        """Bytes of the longest begin."""
+        return max(self.start_width, *(gate.width for gate in self._gates.values())) if self._gates else 1
 
     def whole(self, data: bytes) -> Heard | None:
         """The frame that these bytes are (a line without its end, a datagram); None when they are none."""
@@ -137,22 +130,33 @@ class Language:
             if not self._may_be(gate, text, 0):
                 continue
             found = self._walk(name, text, 0, is_whole=True)
-            if not isinstance(found, Miss):
+            if isinstance(found, tuple):
                 return self._heard(name, text, 0, *found, tail=self._end)
         return None
 
-    def at(self, text: str, at: int) -> Heard | Miss:
-        """The frame that begins at an index of a stream, whose bytes are given as Latin-1."""
-        missed = Miss.NO
+    def at(self, data: bytes, text: str, at: int) -> Heard | Wait | None:
+        """The frame that begins at an index of a stream, given as bytes and as Latin-1; None where there is none."""
+        left = len(data) - at
+        size, until = MAX_FRAME, set[bytes]()
         for name, gate in self._gates.items():
-            if not self._may_be(gate, text, at):
+            if left < gate.width:
+                size = min(size, gate.width) if self._may_be(gate, text, at) else size
                 continue
+            if gate.begin.match(data, at) is None:
+                continue
+            if (due := gate.size(data, at)) is not None:
+                if left < due:
+                    size = min(size, due)
+                    continue
+                if not due or not gate.ends(data, at + due):
+                    continue
             found = self._walk(name, text, at, is_whole=False)
-            if not isinstance(found, Miss):
+            if isinstance(found, tuple):
                 return self._heard(name, text, at, *found)
-            if found is Miss.MORE:
-                missed = found
-        return missed if len(text) - at < MAX_FRAME else Miss.NO
+            if found is not None:
+                size = min(size, found.size)
+                until |= found.until
+        return Wait(size, frozenset(until)) if left < MAX_FRAME else None
 
     def build(self, request: str, values: Mapping[str, Scalar]) -> tuple[bytes, bytes]:
         """(bytes to send, the same with `*` for secrets). Raises StringsError for a value that does not fit its field."""
@@ -164,7 +168,7 @@ class Language:
         asked = self.spec.requests[request]
         answers = [self._gates[name].least for name in asked.answer]
         end = len(self._end)
-        return _gate(self._parts(asked)).least + end, min(answers) + end if answers else 0
+        return gate_of(self._parts(asked), self.spec.encoding).least + end, min(answers) + end if answers else 0
 
     def sample(self, frame: str, values: Mapping[str, Scalar]) -> bytes:
         """A frame as the device would send it, without its line end. Raises StringsError."""
@@ -173,7 +177,7 @@ class Language:
 
     # -- matching -----------------------------------------------------------------------------------------------------
 
-    def _may_be(self, gate: _Gate, text: str, at: int) -> bool:
+    def _may_be(self, gate: Gate, text: str, at: int) -> bool:
         """False for what is surely another frame: most are told apart here, at little cost."""
         for offset, literal in gate.literals:
             first = at + offset
@@ -188,9 +192,9 @@ class Language:
         value = self._value(spec, piece)
         return isinstance(value, int) and gate.least <= value + (spec.total or 0) <= MAX_FRAME
 
-    def _parts(self, shaped: Shaped) -> tuple[_Part, ...]:
+    def _parts(self, shaped: Shaped) -> tuple[Part, ...]:
         return tuple(
-            _Part(text=self._literal(text)) if kind == "text" else _Part(name=text, spec=shaped.field(text))
+            Part(text=self._literal(text)) if kind == "text" else Part(name=text, spec=shaped.field(text))
             for kind, text in shaped.parts
         )
 
@@ -210,10 +214,10 @@ class Language:
             return None
 
     def _walk(
-        self, name: str, text: str, at: int, *, is_whole: bool
-    ) -> tuple[dict[str, Scalar], dict[str, str], list[tuple[int, int]], int] | Miss:
+        self, name: str, text: str, begin: int, *, is_whole: bool
+    ) -> tuple[dict[str, Scalar], dict[str, str], list[tuple[int, int]], int] | Wait | None:
         """(values, texts, secret spans, end)."""
-        parts, begin = self._frames[name], at
+        parts, at = self._frames[name], begin
         values: dict[str, Scalar] = {}
         texts: dict[str, str] = {}
         hidden: list[tuple[int, int]] = []
@@ -222,47 +226,48 @@ class Language:
             if part.spec is None:
                 piece = text[at : at + len(part.text)]
                 if piece != part.text:
-                    return Miss.MORE if not is_whole and part.text.startswith(piece) else Miss.NO
+                    is_cut = not is_whole and part.text.startswith(piece)
+                    return Wait(at + len(part.text) - begin) if is_cut else None
                 at += len(part.text)
                 continue
             end = self._field_end(parts, index, text, at, begin, None if total is None else begin + total)
-            if isinstance(end, Miss):
-                return Miss.NO if is_whole else end
+            if not isinstance(end, int):
+                return None if is_whole else end
             read = text[at:end]
             value = self._value(part.spec, read)
             if value is None or (part.spec.check is not None and value != self._check(part.spec, text[begin:at])):
-                return Miss.NO
+                return None
             if part.spec.total is not None:
                 size = int(value) + part.spec.total
                 if is_whole and size != total:
-                    return Miss.NO
+                    return None
                 total = size
                 if not is_whole and len(text) - begin < total:
-                    return Miss.MORE
+                    return Wait(total)
             values[part.name], texts[part.name] = value, read
             if part.name in SECRET_FIELDS:
                 hidden.append((at, end))
             at = end
         if at - begin > MAX_FRAME or (total is not None and at != begin + total) or not self._derive(name, values):
-            return Miss.NO
+            return None
         return values, texts, hidden, at
 
     def _field_end(
-        self, parts: tuple[_Part, ...], index: int, text: str, at: int, begin: int, frame_end: int | None
-    ) -> int | Miss:
+        self, parts: tuple[Part, ...], index: int, text: str, at: int, begin: int, frame_end: int | None
+    ) -> int | Wait | None:
         """Where a field ends: by its size, at the next literal, or so that what follows it has room."""
         spec = parts[index].spec
         assert spec is not None
         if spec.size is not None:
-            return at + spec.size if at + spec.size <= len(text) else Miss.MORE
+            return at + spec.size if at + spec.size <= len(text) else Wait(at + spec.size - begin)
         rest = parts[index + 1 :]
         if rest and rest[0].text:
             found = text.find(rest[0].text, at, begin + MAX_FRAME)
-            return found if found >= 0 else Miss.MORE
+            return found if found >= 0 else Wait(MAX_FRAME, frozenset({rest[0].text.encode("latin-1", "replace")}))
         if frame_end is None:
-            return Miss.MORE
+            return Wait(len(text) - begin + 1)
         after = sum(len(part.text) if part.spec is None else part.spec.size or 0 for part in rest)
-        return frame_end - after if at <= frame_end - after <= len(text) else Miss.NO
+        return frame_end - after if at <= frame_end - after <= len(text) else None
 
     def _value(self, spec: FieldSpec, text: str) -> Scalar | None:
         """What the characters mean; None when they are no such field."""
@@ -352,13 +357,13 @@ class Language:
         except UnicodeEncodeError as error:
             raise StringsError(f"{where}: a character is not in {encoding}") from error
 
-    def _sizes(self, parts: tuple[_Part, ...], values: Mapping[str, Scalar], where: str) -> list[int]:
+    def _sizes(self, parts: tuple[Part, ...], values: Mapping[str, Scalar], where: str) -> list[int]:
         return [
             len(part.text) if part.spec is None else part.spec.size or len(self._written(part, values, where))
             for part in parts
         ]
 
-    def _written(self, part: _Part, values: Mapping[str, Scalar], where: str) -> str:
+    def _written(self, part: Part, values: Mapping[str, Scalar], where: str) -> str:
         spec = part.spec
         assert spec is not None
         if part.name not in values:
@@ -393,21 +398,6 @@ class Language:
             except UnicodeEncodeError as error:
                 raise StringsError(f"{where}: a character is not in {self.spec.encoding}") from error
         return text if spec.size is None else text.ljust(spec.size)
-
-
-def _gate(parts: tuple[_Part, ...]) -> _Gate:
-    literals, length, offset = [], None, 0
-    for part in parts:
-        if part.spec is None:
-            literals.append((offset, part.text))
-            offset += len(part.text)
-        elif part.spec.size is None:
-            break
-        else:
-            length = (offset, part.spec) if part.spec.total is not None else length
-            offset += part.spec.size
-    least = sum(len(part.text) if part.spec is None else part.spec.size or 0 for part in parts)
-    return _Gate(tuple(literals), length, least)
 
 
 def _number(spec: FieldSpec, number: int, where: str, name: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from device_profiles.strings import MAX_FRAME
-from device_profiles.strings_codec import Heard, Language, Miss
+from device_profiles.strings_codec import Heard, Language, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class Decoder:
         self._data = b""
         self._tail_of_long = False
         """Within a line that is longer than any frame: nothing of it counts until it ends."""
-        self._start = language.start
+        self._start, self._start_width = language.start, language.start_width
+        self._begin, self._begin_width = language.begin, language.begin_width
+        self._wait = Wait(0)
+        """Until when it is no use to look at what waits in a stream."""
         self._line = None if not language.is_text else re.compile(re.escape(language.line_end))
 
     @property
@@ -90,30 +93,60 @@ class Decoder:
         return self.language.whole(line) or self._refuse(line, "no such frame")
 
     def _stream(self, data: bytes, *, is_end: bool) -> Iterator[Heard | Refused]:
+        known = len(self._data)
         data = self._data + data
+        if len(data) < self._wait.size and not is_end and not self._has_come(data, known):
+            self._data = data
+            return
         text = data.decode("latin-1")
         at, size, noise = 0, len(data), 0
+        wait = Wait(0)
         while at < size:
-            match = self._start.search(data, at)
-            begin = match.start() if match else size if is_end else max(at, size - self.language.start_width + 1)
-            if begin > at:
-                noise += begin - at
-                at = begin
-            if match is None:
+            begin = self._next(data, at, is_end=is_end)
+            noise += begin - at
+            at = begin
+            if at == size or (not is_end and size - at < self._start_width and not self._start.match(data, at)):
                 break
-            found = self.language.at(text, at)
-            if found is Miss.MORE and not is_end and size - at < MAX_FRAME:
+            found = self.language.at(data, text, at)
+            if isinstance(found, Wait) and not is_end:
+                wait = found
                 break
-            if isinstance(found, Miss):
-                noise += 1
-                at += 1
+            if not isinstance(found, Heard):
+                first, at = at, self._after(data, at)
+                noise += at - first
                 continue
             yield from self._noise(data[at - noise : at])
             noise = 0
             yield found
             at += len(found.raw)
         yield from self._noise(data[at - noise : at])
-        self._data = data[at:]
+        self._data, self._wait = data[at:], wait
+
+    def _next(self, data: bytes, at: int, *, is_end: bool) -> int:
+        """Where a frame may begin, from `at` on: at the end of the data a part of its begin is enough."""
+        if (match := self._begin.search(data, at)) is not None:
+            last = match.start()
+        else:
+            last = len(data)
+        near = max(at, len(data) - self._begin_width + 1)
+        if near >= last:
+            return last
+        if (match := self._start.search(data, near, last)) is not None:
+            return match.start()
+        return last if is_end or last < len(data) else max(near, len(data) - self._start_width + 1)
+
+    def _after(self, data: bytes, at: int) -> int:
+        """Where to go on behind what is no frame: the same bytes once more are none either, as in rows of begins."""
+        refused = data[at : at + MAX_FRAME]
+        if len(refused) == MAX_FRAME and (match := self._begin.search(data, at + 1)) is not None:
+            step = match.start() - at
+            while data.startswith(refused, at + step):
+                at += step
+        return at + 1
+
+    def _has_come(self, data: bytes, known: int) -> bool:
+        """Something that is waited for stands in what is new."""
+        return any(data.find(one, max(0, known - len(one) + 1)) >= 0 for one in self._wait.until)
 
     def _noise(self, data: bytes) -> Iterator[Refused]:
         """Line ends and padding between frames are none."""
