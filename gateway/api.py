@@ -157,11 +157,16 @@ def create_app(services: Services, *, tokens: Sequence[str] = (), version: str =
     async def health(services: Services, query: Query) -> answers.Healthz:
         state = await services.store.health()
         figures = services.ingest()
+        alarms = figures.get("alarms", {})
+        refused = (
+            alarms.get("store_unavailable") or alarms.get("store_misconfigured") or ""
+        )  # it may answer questions still
+        takes_rows = state.ok and not refused
         return answers.Healthz(
-            ok=state.ok and bool(figures.get("connected")),
+            ok=takes_rows and bool(figures.get("connected")),
             version=version,
             store=answers.StoreState(
-                ok=state.ok, kind=services.store.name, detail=state.detail, size_bytes=state.size_bytes
+                ok=takes_rows, kind=services.store.name, detail=state.detail or refused, size_bytes=state.size_bytes
             ),
             ingest=figures,
         )

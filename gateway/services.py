@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.completeness import Completeness
 from gateway.inventory import Inventory
@@ -17,7 +18,7 @@ class Services:
     store: Store
     inventory: Inventory
     completeness: Completeness
-    ingest: Callable[[], dict[str, object]]
+    ingest: Callable[[], dict[str, Any]]
     """Figures of ingest as one JSON-ready document: connected, received, stored, dead, unregistered agents, alarms."""
     metrics: Callable[[], str]
     """Everything in Prometheus text format."""

@@ -103,7 +103,7 @@ class Disk:
         committed = max(self._numbers.committed, *(e.seq for e in entries if e.epoch == self._numbers.epoch), 0)
 
         def write(database: Database) -> bool:
-            self._make_room(database, entries)
+            self._make_room(database, entries, forget)
             database.write(rows, forget, state, committed)
             return True
 
@@ -119,13 +119,20 @@ class Disk:
             self._tell("storage_recovered", {"path": str(self._shelf.path)}, None)
         return True
 
-    def _make_room(self, database: Database, entries: Sequence[Entry]) -> None:
-        """Deletes until the entries fit under the allowance."""
+    def _make_room(self, database: Database, entries: Sequence[Entry], forget: Ranges) -> None:
+        """Deletes until the entries fit under the allowance; first what need not be kept, which is no loss."""
         need = sum(len(entry.payload) + ROW_BYTES for entry in entries) * 3 // 2  # rows do not fill their pages
         for _ in range(SHED_STEPS if need else 0):
             used, size = database.sizes()
             excess = used + need - self._space.allowance(size)
-            if excess <= 0 or not self._shed(database, max(excess, SHED_BYTES)):
+            if excess <= 0:
+                return
+            if forget:
+                database.write((), forget, {}, self._numbers.committed)
+                for low, high in forget:
+                    self._numbers.held.remove(low, high)
+                forget = Ranges()
+            elif not self._shed(database, max(excess, SHED_BYTES)):
                 return
 
     def _shed(self, database: Database, want_bytes: int) -> bool:
@@ -231,7 +238,7 @@ class Disk:
 
         def write(database: Database) -> bool:
             database.adopt(epochs)
-            self._make_room(database, entries)
+            self._make_room(database, entries, Ranges())
             database.write([self._seal.row(entry) for entry in entries], (), {}, self._numbers.committed)
             return True
 

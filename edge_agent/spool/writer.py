@@ -212,8 +212,10 @@ class Writer:
 
     def _write_resident(self) -> None:
         """What was handed on without a disk goes to it, once there is one."""
+        with self._condition:
+            forget = Ranges(self._forget)
         while entries := self._buffer.resident(BATCH):
-            if not (self._disk.open() and self._disk.store(entries, Ranges(), {})):
+            if not (self._disk.open() and self._disk.store(entries, forget, {})):
                 return
             self._count(partial(self._buffer.written, entries[-1].key))
         self._disk.open()

@@ -33,7 +33,7 @@ def _namespace() -> list[str] | None:
     return None
 
 
-def _on_small_disk(scenario: str, folder: Path, program: str = "spool_on_full_disk.py") -> dict[str, Any]:
+def on_small_disk(scenario: str, folder: Path, program: str = "spool_on_full_disk.py") -> dict[str, Any]:
     namespace = _namespace()
     if namespace is None:
         pytest.skip("a mount namespace with a small tmpfs is not permitted here")
@@ -54,7 +54,7 @@ def _on_small_disk(scenario: str, folder: Path, program: str = "spool_on_full_di
 
 
 def test_a_disk_that_is_full_before_the_start(tmp_path: Path) -> None:
-    result = _on_small_disk("before", tmp_path)
+    result = on_small_disk("before", tmp_path)
     assert result["acked"] == result["in_memory"] == 63
     assert result["kept"]
     assert result["events_kept"]
@@ -64,7 +64,7 @@ def test_a_disk_that_is_full_before_the_start(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_while_it_runs(tmp_path: Path) -> None:
-    result = _on_small_disk("during", tmp_path)
+    result = on_small_disk("during", tmp_path)
     assert result["had_ballast"]
     assert result["acked"]
     assert result["lost"] > 0
@@ -76,7 +76,7 @@ def test_a_disk_that_fills_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_read_only_at_the_start(tmp_path: Path) -> None:
-    result = _on_small_disk("readonly", tmp_path)
+    result = on_small_disk("readonly", tmp_path)
     assert result["acked"] == 30
     assert result["kept"]
     assert result["kinds"] == ["storage_failed", "storage_recovered"]
@@ -129,7 +129,7 @@ async def test_no_file_can_be_created(tmp_path: Path) -> None:
 
 def test_commands_while_the_disk_is_full(tmp_path: Path) -> None:
     """What cannot be journalled is refused and not written; a hold is given back all the same, and polling goes on."""
-    result = _on_small_disk("commands", tmp_path, "commands_on_full_disk.py")
+    result = on_small_disk("commands", tmp_path, "commands_on_full_disk.py")
     assert result["first"] == ["rejected", "blocked"]
     assert result["refused"] == ["rejected blocked"]
     assert result["unwritten"]

@@ -127,6 +127,11 @@ async def test_health_is_unready_without_a_broker(tmp_path: Path) -> None:
         assert (await get(client, "/healthz"))["ok"] is True
     async with serving(tmp_path, connected=False) as client:
         assert (await get(client, "/healthz", 503))["ok"] is False
+    full = {"store_unavailable": "store.db: database or disk is full"}
+    async with serving(tmp_path, alarms=full) as client:  # it answers questions still
+        health = await get(client, "/healthz", 503)
+        assert (health["ok"], health["store"]["ok"]) == (False, False)
+        assert "full" in health["store"]["detail"]
 
 
 async def test_tokens_guard_everything_but_page_and_health(tmp_path: Path) -> None:
