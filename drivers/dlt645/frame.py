@@ -32,9 +32,9 @@ PATTERN: Final = re.compile(rb"\xfe{0,32}h")
 WIDTH = 33
 
 CONTROLS_2007: dict[int, str] = {
-    0x08: "time broadcast", 0x11: "read", 0x12: "read follow-on", 0x13: "read address", 0x14: "write",
-    0x15: "write address", 0x16: "freeze", 0x17: "change baud rate", 0x18: "change password", 0x19: "clear demand",
-    0x1A: "clear meter", 0x1B: "clear events", 0x1C: "relay control", 0x1D: "multi-function terminal",
+    0x03: "security authentication", 0x08: "time broadcast", 0x11: "read", 0x12: "read follow-on", 0x13: "read address",
+    0x14: "write", 0x15: "write address", 0x16: "freeze", 0x17: "change baud rate", 0x18: "change password",
+    0x19: "clear demand", 0x1A: "clear meter", 0x1B: "clear events", 0x1C: "relay control", 0x1D: "multi-function terminal",
 }  # fmt: skip
 CONTROLS_1997: dict[int, str] = {
     0x01: "read", 0x02: "read follow-on", 0x03: "read again", 0x04: "write", 0x08: "time broadcast",

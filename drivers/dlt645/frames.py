@@ -70,7 +70,8 @@ def _said(frame: wire.Frame, name: str, di_size: int, facts: dict[str, object]) 
     if frame.is_error:
         facts["error"] = body.hex().upper()
         known = wire.ERRORS_2007 if di_size == 4 else wire.ERRORS_1997
-        facts["reasons"] = [text for bit, text in enumerate(known) if text and body and body[0] >> bit & 1]
+        if len(body) == 1:  # one word of them; with more it is another one
+            facts["reasons"] = [text for bit, text in enumerate(known) if text and body[0] >> bit & 1]
     elif name in ("read", "read follow-on", "read again", "write") and len(body) >= di_size:
         di = int.from_bytes(body[:di_size], "little")
         facts["di"] = f"{di:0{2 * di_size}X}"

@@ -47,7 +47,7 @@ def _counter(data: bytes, place: int, raw: bytes, status: int) -> Record:
     is_stored = bool(place) and code == _SAME_STORED
     code = first if is_stored else code
     quantity, unit, exponent = _UNITS.get(code, (f"unit_{code:02x}", None, 0))
-    count = Decimal(int.from_bytes(raw)) if status & _IS_BINARY else bcd.number(raw[::-1], 0)
+    count = Decimal(int.from_bytes(raw, signed=True)) if status & _IS_BINARY else bcd.number(raw[::-1], 0)
     value = None if count is None else scaled(count, Meaning(quantity, unit, exponent))
     return Record(
         quantity, value, unit, "" if value is not None else "BadDecodingError",

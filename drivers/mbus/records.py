@@ -136,7 +136,11 @@ def _meaning(data: bytes, first: int) -> tuple[int | None, vif.Meaning | None]:
     if end is None:
         return None, None
     code, extensions = data[first], data[first + 1 : end]
-    if code in (0xFD, 0xFB) and extensions:
+    if code & 0x7F == vife.MAKERS_OWN:
+        return end, vif.Meaning("manufacturer" + (f"_{extensions.hex()}" if extensions else ""))
+    if code == 0xFD and len(extensions) > 1 and extensions[0] & 0x7F == 0x7D:
+        meaning, extensions = vif.SECOND.get(extensions[1] & 0x7F), extensions[2:]
+    elif code in (0xFD, 0xFB) and extensions:
         meaning, extensions = vif.extended(code, extensions[0] & 0x7F), extensions[1:]
     else:
         meaning = vif.primary(code & 0x7F)

@@ -62,7 +62,6 @@ _PRIMARY_SINGLE: dict[int, Meaning] = {
     0x79: Meaning("identification", kind=TEXT),
     0x7A: Meaning("bus_address", "1", kind=BITS),
     0x7E: Meaning("any"),
-    0x7F: Meaning("manufacturer"),
 }
 
 _FD: tuple[tuple[int, int, Meaning], ...] = (
@@ -138,10 +137,18 @@ _FD_SINGLE: dict[int, Meaning] = {
 _FD_YEARS = {0x6A: Meaning("since_cumulation_time", "mo"), 0x6B: Meaning("since_cumulation_time", "a"),
              0x6E: Meaning("battery_operating_time", "mo"), 0x6F: Meaning("battery_operating_time", "a")}  # fmt: skip
 
+SECOND: dict[int, Meaning] = {
+    0x00: Meaning("application", "1", kind=BITS),
+    0x02: Meaning("battery_time", "mo"),
+    0x03: Meaning("battery_time", "a"),
+}
+"""Behind FDh FDh."""
+
 _FB: tuple[tuple[int, int, Meaning], ...] = (
     (0x00, 2, Meaning("energy", "MW.h", -1)),
     (0x02, 2, Meaning("reactive_energy", "kV.A.h{reactive}", 0)),
     (0x04, 2, Meaning("apparent_energy", "kV.A.h", 0)),
+    (0x06, 2, Meaning("coefficient_of_performance", "1", -1)),
     (0x08, 2, Meaning("energy", "GJ", -1)),
     (0x0C, 4, Meaning("energy", "Mcal_th", -1)),
     (0x10, 2, Meaning("volume", "m3", 2)),

@@ -25,9 +25,12 @@ _PER: dict[int, tuple[str, str]] = {
     0x33: ("per_kelvin_litre", "(K.L)"), 0x34: ("per_volt", "V"), 0x35: ("per_ampere", "A"),
 }  # fmt: skip
 _TIMES = {0x36: ("times_second", "s"), 0x37: ("times_second_per_volt", "s/V"), 0x38: ("times_second_per_ampere", "s/A")}
+_NON_METRIC = 0x3D
+"""The value is in units of the standard's annex for English-speaking countries: it stays as it is, without a unit."""
 _SAME_UNIT = {
-    0x3A: "uncorrected", 0x3B: "positive", 0x3C: "negative", 0x40: "lower_limit", 0x48: "upper_limit", 0x68: "while_low",
-    0x69: "leakage", 0x6C: "while_high", 0x6D: "overflow",
+    0x12: "average", 0x3A: "uncorrected", 0x3B: "positive", 0x3C: "negative", 0x3E: "at_base_conditions", 0x3F: "obis",
+    0x40: "lower_limit", 0x48: "upper_limit", 0x68: "while_low", 0x69: "leakage", 0x6C: "while_high", 0x6D: "overflow",
+    0x7E: "future",
 }  # fmt: skip
 _FAULTS = {0x15: "BadNoData", 0x16: "BadOutOfRange", 0x17: "BadOutOfRange", 0x18: "BadSensorFailure"}
 _FURTHER = {
@@ -74,6 +77,8 @@ def _one(meaning: Meaning, code: int) -> Meaning:
     if code in _TIMES:
         name, unit = _TIMES[code]
         return replace(_named(meaning, name), unit=f"{meaning.unit or '1'}.{unit}")
+    if code == _NON_METRIC:
+        return Meaning(f"{meaning.quantity}_non_metric")
     if code in _SAME_UNIT:
         return _named(meaning, _SAME_UNIT[code])
     if code == 0x39:

@@ -23,6 +23,7 @@ PINT = {
     "[in_i'H2O]": "inch_H2O_4C", "[in_i'Hg]": "inch_Hg_32F", "m3": "m^3", "L": "liter", "[cft_i]": "foot^3",
     "[gal_us]": "gallon", "m3/h": "m^3/hour", "m3/s": "m^3/s", "L/s": "liter/s", "L/min": "liter/minute",
     "L/h": "liter/hour", "[ft_i]3/min": "foot^3/minute", "[gal_us]/min": "gallon/minute", "kg/h": "kg/hour",
+    "[gal_us]/h": "gallon/hour", "J/h": "J/hour", "kJ/h": "kJ/hour", "MJ/h": "MJ/hour", "GJ/h": "GJ/hour", "Mcal_th": "4184*kJ",
     "[ppm]": "ppm", "[ppb]": "ppm/1000", "ug/m3": "microgram/m^3", "mg/m3": "milligram/m^3",
     "W/m2": "W/m^2", "/min": "1/minute", "/s": "1/s", "N.m": "N*m", "km/h": "km/hour", "min": "minute", "h": "hour", "d": "day",
     "%": "percent", "1": "dimensionless", "dB[SPL]": "dimensionless", "deg": "degree", "Ohm": "ohm", "kOhm": "kohm",
