@@ -34,11 +34,14 @@ class Ask:
     di: int
     fields: tuple[str, ...]
     units: tuple[str | None, ...] = ()
+    bits: tuple[tuple[int, int] | None, ...] = ()
+    """(first, last) bit of a word of states, bit 0 the least significant; None for the whole value."""
 
     def take(self, values: Mapping[str, Value]) -> list[Raw | PointFault]:
         """The fields in their order; a field in another unit than the layout's is converted."""
-        units = self.units or (None,) * len(self.fields)
-        return [_taken(name, unit, values.get(name)) for name, unit in zip(self.fields, units, strict=True)]
+        none = (None,) * len(self.fields)
+        each = zip(self.fields, self.units or none, self.bits or none, strict=True)
+        return [_within(_taken(name, unit, values.get(name)), bits, name) for name, unit, bits in each]
 
 
 def _taken(name: str, unit: str | None, value: Value | None) -> Raw | PointFault:
@@ -53,6 +56,15 @@ def _taken(name: str, unit: str | None, value: Value | None) -> Raw | PointFault
     except (KeyError, ValueError):
         return PointFault("BadConfigurationError", f"{name} came in {value.unit}, and was in {unit} before")
     return float(found.apply(Decimal(repr(value.value))))
+
+
+def _within(value: Raw | PointFault, bits: tuple[int, int] | None, name: str) -> Raw | PointFault:
+    if bits is None or isinstance(value, PointFault):
+        return value
+    if not isinstance(value, int) or value < 0:
+        return PointFault("BadTypeMismatch", f"{name} is no word of bits")
+    first, last = bits
+    return value >> first & (1 << last - first + 1) - 1
 
 
 def plan(points: Sequence[Point], layout: Layout | None, link: LinkConfig) -> tuple[Batch, ...]:
@@ -70,7 +82,10 @@ def plan(points: Sequence[Point], layout: Layout | None, link: LinkConfig) -> tu
             request_bytes=request,
             reply_bytes=request + _REPLY_DATA.get(di, 24),
             plan=Ask(
-                di, tuple(address.cjt188 for _, address in group), tuple(units.get(point.id) for point, _ in group)
+                di,
+                tuple(address.cjt188 for _, address in group),
+                tuple(units.get(point.id) for point, _ in group),
+                tuple(point.bit_range for point, _ in group),
             ),
         )
         for di, group in groups.items()

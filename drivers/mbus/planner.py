@@ -27,12 +27,15 @@ class Ask:
 
     wanted: tuple[Mbus, ...]
     units: tuple[str | None, ...] = ()
+    bits: tuple[tuple[int, int] | None, ...] = ()
+    """(first, last) bit of a word of states, bit 0 the least significant; None for the whole value."""
 
     def take(self, answers: Sequence[Answer]) -> list[Raw | PointFault]:
         """The values in their order."""
         found = Found(answers)
-        units = self.units or (None,) * len(self.wanted)
-        return [_taken(found.of(address), unit, address) for address, unit in zip(self.wanted, units, strict=True)]
+        none = (None,) * len(self.wanted)
+        each = zip(self.wanted, self.units or none, self.bits or none, strict=True)
+        return [_within(_taken(found.of(address), unit, address), bits, address) for address, unit, bits in each]
 
 
 class Found:
@@ -73,13 +76,22 @@ def _taken(record: Record | None, unit: str | None, address: Mbus) -> Raw | Poin
     return float(found.apply(Decimal(repr(record.value))))
 
 
+def _within(value: Raw | PointFault, bits: tuple[int, int] | None, address: Mbus) -> Raw | PointFault:
+    if bits is None or isinstance(value, PointFault):
+        return value
+    if not isinstance(value, int) or value < 0:
+        return PointFault("BadTypeMismatch", f"{address.reference} is no word of bits")
+    first, last = bits
+    return value >> first & (1 << last - first + 1) - 1
+
+
 def plan(points: Sequence[Point], layout: Layout | None, link: LinkConfig) -> tuple[Batch, ...]:
     """One batch of everything. Raises ConfigError for a point without an address."""
     addresses = tuple(_addresses(points, link))
     if not addresses:
         return ()
     units: Mapping[str, str] = (layout or {}).get("units", {})
-    wanted = Ask(addresses, tuple(units.get(point.id) for point in points))
+    wanted = Ask(addresses, tuple(units.get(point.id) for point in points), tuple(point.bit_range for point in points))
     reply = (layout or {}).get("reply_bytes", _REPLY)
     return (Batch(tuple(point.id for point in points), _REQUEST, reply, wanted),)
 
