@@ -33,6 +33,7 @@ WIDTH = 34
 
 CONTROLS: dict[int, str] = {
     0x01: "read", 0x03: "read address", 0x04: "write", 0x09: "read key version", 0x15: "write address", 0x16: "set base",
+    0x2A: "forced valve",
 }  # fmt: skip
 
 _ADDRESS = re.compile(r"[0-9A-F]{14}")
@@ -126,7 +127,7 @@ def match(data: bytes, at: int) -> tuple[Frame, bytes] | Reject | Verdict:
 
 
 def _can_be(start: int, kind: int, address: str, control: int, length: int) -> bool:
-    is_known = control & 0x3F in CONTROLS or control == ANY_TYPE
+    is_known = control & 0x3F in CONTROLS
     is_number = not set(address[4:]) - set("0123456789A")
     return (
         start == START and (0x10 <= kind <= 0x4F or kind == ANY_TYPE) and is_known and length <= MAX_DATA and is_number
