@@ -16,7 +16,7 @@ from tests.shipped import LIBRARY
 CAPTURES = Path(__file__).parents[1] / "captures"
 
 
-@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*-onvif.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*-onvif*.yaml")), ids=lambda path: path.stem)
 def test_notifications_are_their_events(path: Path) -> None:
     happening, device = Happening(WireCount()), Listened(Address(0, "camera-1"), LIBRARY.get(path.stem).events)
     for frame in read_yaml(path).data["frames"]:
