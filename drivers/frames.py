@@ -114,6 +114,8 @@ class Scanner:
         self._keep = keep
         self._size = size
         self._data = b""
+        self._within = 0
+        """How far the wrong frame that the data begin with was looked through for a right one."""
         self.base = 0
         """Offset in the stream of the bytes that `match` is given."""
         self._noise_at = 0
@@ -132,27 +134,35 @@ class Scanner:
     def _scan(self, data: bytes, *, is_end: bool) -> Iterator[Frame | Reject]:
         data = self._data + data
         at = run = 0  # from `run` on there is nothing
-        size = len(data)
+        size, within, nothing = len(data), self._within, b""
+        self._within = 0
         while at < size:
             found = self._start.search(data, at)
             if found is None:
                 at = size if is_end else max(at, size - self._width + 1)
                 break
             at = found.start()
+            if nothing and data.startswith(nothing, at):
+                at += 1
+                continue
             matched = self._match(data, at)
             if matched is MORE and not is_end and size - at < self._longest:
                 break
             if matched is MORE and is_end and (cut := self._cut_off(data, at, after_noise=run < at or self._noise > 0)):
                 matched = cut
             if isinstance(matched, Verdict):
+                nothing = data[at : at + self._longest] if size - at >= self._longest else b""
                 at += 1
                 continue
+            nothing = b""
             if isinstance(matched, Reject):
-                inner = self._inner(data, at + 1, at + len(matched.raw), is_end=is_end)
+                first = at + max(1, within if at == 0 else 0)
+                inner, looked = self._inner(data, first, at + len(matched.raw), is_end=is_end)
                 if inner is MORE:
+                    self._within = looked - at
                     break
-                if isinstance(inner, int):
-                    matched = replace(matched, raw=data[at:inner])
+                if inner is None:
+                    matched = replace(matched, raw=data[at:looked])
             self._skip(data, run, at)
             yield from self._flush()
             yield replace(matched, at=matched.at + self.base)
@@ -161,17 +171,22 @@ class Scanner:
         self._data = data[at:]
         self.base += at
 
-    def _inner(self, data: bytes, first: int, last: int, *, is_end: bool) -> int | Verdict:
-        """Where a right frame begins within [first, last); NOTHING where none does, MORE while that is not known."""
+    def _inner(self, data: bytes, first: int, last: int, *, is_end: bool) -> tuple[Verdict | None, int]:
+        """(None, where a right frame begins within [first, last)); (NOTHING, _); (MORE, from where on)."""
+        nothing = b""
         while (found := self._start.search(data, first)) is not None and found.start() < last:
             at = found.start()
+            first = at + 1
+            if nothing and data.startswith(nothing, at):
+                continue
             matched = self._match(data, at)
             if isinstance(matched, Frame):
-                return at
+                return None, at
             if matched is MORE and not is_end and len(data) - at < self._longest:
-                return MORE
-            first = at + 1
-        return NOTHING if is_end or len(data) - last >= self._width - 1 else MORE
+                return MORE, at
+            nothing = data[at : at + self._longest] if len(data) - at >= self._longest else b""
+        known = is_end or len(data) - last >= self._width - 1
+        return (NOTHING if known else MORE), max(first, min(last, len(data) - self._width))
 
     def _cut_off(self, data: bytes, at: int, *, after_noise: bool) -> Reject | None:
         """What the end of the stream cut off; None for a few bytes after noise, which may as well be more of it."""

@@ -216,3 +216,29 @@ def test_a_wrong_end_byte_is_told(protocol: str) -> None:
 def test_an_unknown_protocol_is_corrected() -> None:
     with pytest.raises(ConfigError, match="modbus-rtu"):
         load_frame_decoder("modbus-rut")
+
+
+BEGINS = {
+    "osdp": b"S\x01\xa0\x05\x04\x60", "bacnet": b"\x81\x0a\x04\x00", "dlt645-2007": b"h", "cjt188": b"h\x10",
+    "mbus": b"h\x0b\x0bh", "modbus-tcp": b"\0\1\0\0\0\x10\1\3",
+}  # fmt: skip
+"""What frames begin with, and a length: said again and again, each frame holds many that are wrong as well."""
+
+
+@pytest.mark.parametrize("protocol", BEGINS)
+@pytest.mark.parametrize("step", [16, 512, 1 << 20])
+def test_begins_in_begins_cost_linear_work(protocol: str, step: int) -> None:
+    """Twice the bytes are twice the looks at what may be a frame, however the stream is cut."""
+    looks = []
+    for size in (1 << 13, 1 << 14):
+        decoder = load_frame_decoder(protocol)
+        scanner = decoder if isinstance(decoder, Scanner) else decoder._scanner  # type: ignore[attr-defined]
+        match, count = scanner._match, itertools.count()
+        scanner._match = lambda data, at, match=match, count=count: (next(count), match(data, at))[1]
+        data = BEGINS[protocol] * (size // len(BEGINS[protocol]))
+        for at in range(0, len(data), step):
+            list(decoder.feed(data[at : at + step]))
+        list(decoder.end())
+        looks.append(next(count))
+    assert looks[1] <= 2.2 * looks[0] + 600
+    assert looks[1] <= 2 * (1 << 14)
