@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from types import AsyncGeneratorType
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 import structlog
@@ -21,6 +20,7 @@ from drivers.listening import CanListen, CanRecallEvents, Occurrence
 from edge_agent.clock import Clock
 from edge_agent.events.register import Mark
 from edge_agent.polling.polled import Polled
+from edge_agent.polling.portions import Ask, in_turns
 from edge_agent.polling.supervisor import Backoff
 
 _FIRST_S, _LAST_S = 5.0, 300.0
@@ -53,10 +53,6 @@ class Events(Protocol):
     def take(self, told: Occurrence) -> bool: ...
 
     def figures(self, device_id: str) -> dict[str, Any] | None: ...
-
-
-Ask = Callable[["Polled", Callable[[], Awaitable[Any]]], Awaitable[Any]]
-"""Runs a step on the device's lane, between two reads, and gives its result."""
 
 
 class Hearing:
@@ -102,6 +98,7 @@ class Hearing:
                 task.cancel()
                 del self._followers[device_id]
                 self._held.pop(device_id, None)
+                self._known.discard(device_id)
                 if device_id not in self._devices:
                     group.create_task(self._forget(polled), name=f"forget {device_id}")
         for device_id, polled in self._devices.items():
@@ -185,15 +182,11 @@ class Hearing:
             return
         elif oldest > told + 1 and told:
             events.overwritten(device_id, told + 1, oldest - 1)
-        portions = session.recall_events(polled.address, told)
         count = 0
-        try:
-            while (portion := await self._ask(polled, lambda: _next_of(portions))) is not None:
+        async with aclosing(in_turns(self._ask, polled, session.recall_events(polled.address, told))) as portions:
+            async for portion in portions:
                 count += sum(map(events.take, portion))
                 await events.settle()
-        finally:
-            if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
-                await portions.aclose()
         if newest > (events.index_of(device_id) or 0):
             events.begin(device_id, newest)  # the last ones were no events: logins, restarts
         if count:
@@ -206,16 +199,13 @@ class Hearing:
         mark = self._events.mark_of(polled.device.id)
         if mark is None or mark.number < oldest:
             return False
-        portions = session.recall_events(polled.address, max(oldest - 1, mark.number - _WINDOW))
+        recalled = session.recall_events(polled.address, max(oldest - 1, mark.number - _WINDOW))
         last: Occurrence | None = None
-        try:
-            while portion := await self._ask(polled, lambda: _next_of(portions)):
+        async with aclosing(in_turns(self._ask, polled, recalled)) as portions:
+            async for portion in portions:
                 last = next((one for one in reversed(portion) if (one.index or 0) <= mark.number), last)
                 if (portion[-1].index or 0) >= mark.number:
                     break
-        finally:
-            if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
-                await portions.aclose()
         return last is not None and _replaces(last, mark)
 
     async def _hear(self) -> None:
@@ -251,7 +241,3 @@ def _replaces(last: Occurrence, mark: Mark) -> bool:
         return False
     later_ms = last.t_ms - mark.t_ms
     return later_ms > _SAME_MS and _SAME_MS < later_ms % _ZONE_MS < _ZONE_MS - _SAME_MS
-
-
-async def _next_of(portions: AsyncIterator[Sequence[Occurrence]]) -> Sequence[Occurrence] | None:
-    return await anext(portions, None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from types import AsyncGeneratorType
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,6 +19,7 @@ from device_profiles.errors import DeviceError
 from device_profiles.reading import Acquisition
 from drivers.base import CanRecall, Recalled
 from edge_agent.clock import Clock
+from edge_agent.polling.portions import Ask, in_turns
 
 if TYPE_CHECKING:
     from edge_agent.polling.polled import Polled
@@ -79,10 +80,6 @@ class Gaps:
         self._remember("recalls", self._device_id, list(self.open) or None)
 
 
-Ask = Callable[["Polled", Callable[[], Awaitable[Any]]], Awaitable[Any]]
-"""Runs a step on the device's lane when the link has nothing else to do, and gives its result."""
-
-
 class Recaller:
     """One a session that can recall; `run` until cancelled."""
 
@@ -130,19 +127,13 @@ class Recaller:
     async def _fetch(self, polled: Polled, gap: Gap) -> int:
         """One gap; gives how many values it brought. Raises DeviceError, LinkError."""
         points = [point for point in polled.device.points if not point.internal]
-        portions = self._session.recall(polled.address, points, polled.layout, *gap)
+        recalled = self._session.recall(polled.address, points, polled.layout, *gap)
         count = 0
-        try:
-            while True:
-                portion = await self._ask(polled, lambda: _next_of(portions))
-                if portion is None:
-                    return count
+        async with aclosing(in_turns(self._ask, polled, recalled)) as portions:
+            async for portion in portions:
                 count += self._hand_over(polled, portion, gap)
                 await self._clock.sleep(max(_PAUSE_S, len(portion) / VALUES_PER_S))
-        finally:
-            # One that a worker is in ends with that worker: whoever cancels us cancels it, too.
-            if isinstance(portions, AsyncGeneratorType) and not portions.ag_running:
-                await portions.aclose()
+        return count
 
     def _hand_over(self, polled: Polled, portion: Sequence[Recalled], gap: Gap) -> int:
         by_time: dict[int, Acquisition] = {}
@@ -155,7 +146,3 @@ class Recaller:
         for t_ms in sorted(by_time):
             polled.emit(by_time[t_ms])
         return sum(len(out.good) + len(out.flagged) for out in by_time.values())
-
-
-async def _next_of(portions: AsyncIterator[Sequence[Recalled]]) -> Sequence[Recalled] | None:
-    return await anext(portions, None)
