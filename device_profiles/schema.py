@@ -52,6 +52,8 @@ WHOLE_TYPES = frozenset(TYPE_REGISTERS) - {"f32", "f64", "bool"}
 """Types whose raw value is a whole number."""
 
 _BITS = re.compile(r"([0-9]{1,2})\.\.([0-9]{1,2})")
+_WITH_BITS = (Modbus, Dlt645, Cjt188, Mbus, StringsField)
+"""Addresses of values that may be words of bits; the drivers of the others give whole values."""
 
 
 class ScaleFrom(Strict):
@@ -180,6 +182,8 @@ class Point(Strict):
     def _address_agrees(self) -> Self:
         if self.write is not None and "w" not in self.access:
             raise ValueError("write is for points that can be written: add access: rw")
+        if self.bits is not None and not isinstance(self.address, _WITH_BITS):
+            raise ValueError("bits are taken out of registers and of words that meters send: leave them out here")
         if not isinstance(self.address, Modbus):
             return self
         located = self.address.reg is not None or self.address.model is not None

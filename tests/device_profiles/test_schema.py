@@ -133,3 +133,8 @@ def test_points_take_what_the_profile_says_for_all() -> None:
     assert (third.type, third.address) == ("bool", Modbus(table="coil", reg=3))
     with pytest.raises(KeyError):
         profile.point("d")
+
+
+def test_bits_where_nobody_takes_them_out_are_refused() -> None:
+    with pytest.raises(ValidationError, match="leave them out here"):
+        Point.model_validate({"id": "a", "address": {"object": "AI:1"}, "type": "u16", "bits": 2})
